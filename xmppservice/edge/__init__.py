@@ -1,0 +1,1 @@
+"""Sockets: drivers of streams, writers, TLS, and the client-to-server service."""
