@@ -1,0 +1,1 @@
+"""xmppservice: an XMPP server framework on Twisted."""
