@@ -1,0 +1,1 @@
+"""Where stanzas meet: routing, sessions, presence and hooks."""

@@ -1,0 +1,1 @@
+"""The interfaces that the parts of the server promise to each other."""
