@@ -1,0 +1,1 @@
+"""Row 1: the rules of XMPP without I/O and without Twisted."""

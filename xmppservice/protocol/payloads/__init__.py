@@ -1,0 +1,1 @@
+"""Row 1: the small extension elements that several parts of the server build or read."""
