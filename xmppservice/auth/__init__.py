@@ -1,0 +1,1 @@
+"""Logging in: Twisted Cred checkers, realm and portal over the stored secrets."""
