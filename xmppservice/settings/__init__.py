@@ -1,0 +1,39 @@
+"""Configuration (architecture section 11): one TOML file, checked key by key before anything starts."""
+
+from xmppservice.settings.build import Modules
+from xmppservice.settings.files import (
+    Found,
+    developmentSettings,
+    discover,
+    loadSettings,
+    settingsFor,
+)
+from xmppservice.settings.model import (
+    Differences,
+    HostSettings,
+    Overrides,
+    PortSettings,
+    Settings,
+    SettingsError,
+)
+from xmppservice.settings.sections import TLS, Auth, Database, Limits, Listen
+
+__all__ = [
+    "TLS",
+    "Auth",
+    "Database",
+    "Differences",
+    "Found",
+    "HostSettings",
+    "Limits",
+    "Listen",
+    "Modules",
+    "Overrides",
+    "PortSettings",
+    "Settings",
+    "SettingsError",
+    "developmentSettings",
+    "discover",
+    "loadSettings",
+    "settingsFor",
+]

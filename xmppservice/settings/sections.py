@@ -1,0 +1,174 @@
+"""The sections of the configuration file as typed options; the manual and the commented example are made from them."""
+
+from __future__ import annotations
+
+import attrs
+
+from xmppservice.hub.options import Duration, FilePath, Size, option
+
+MECHANISMS = (
+    "SCRAM-SHA-512-PLUS",
+    "SCRAM-SHA-256-PLUS",
+    "SCRAM-SHA-1-PLUS",
+    "SCRAM-SHA-512",
+    "SCRAM-SHA-256",
+    "SCRAM-SHA-1",
+    "PLAIN",
+    "EXTERNAL",
+)
+
+
+@attrs.frozen
+class Main:
+    """Keys at the top of the file."""
+
+    data: FilePath = option("var", "Folder of the database, the control socket and whatever else the server keeps.")
+
+
+@attrs.frozen
+class Database:
+    """``[database]``: where accounts, rosters and stored messages are."""
+
+    url: str = option(
+        "sqlite",
+        'Database: "sqlite" (a file in the data folder), "sqlite-memory" (forgotten at the end; test beds), '
+        'or "postgresql://user@host/name".',
+    )
+
+
+@attrs.frozen
+class Listen:
+    """``[listen]``: where the server listens, as Twisted endpoint strings, each a list."""
+
+    interface: str = option(
+        "127.0.0.1",
+        "Address that the default listeners below use; a listener given by itself ignores it.",
+        range=(1, None),
+    )
+    c2s: tuple[str, ...] = option(
+        ("tcp:5222:interface=127.0.0.1",), "Clients, with STARTTLS. Left out: port 5222 of `interface`."
+    )
+    c2sTls: tuple[str, ...] = option(
+        ("tcp:5223:interface=127.0.0.1",), "Clients, with direct TLS (XEP-0368). Left out: port 5223 of `interface`."
+    )
+    s2s: tuple[str, ...] = option((), "Other servers.")
+    component: tuple[str, ...] = option((), "External components (XEP-0114).")
+    http: tuple[str, ...] = option((), "Web.")
+    metrics: tuple[str, ...] = option((), "Figures for monitoring.")
+
+
+@attrs.frozen
+class TLS:
+    """``[tls]``: encryption."""
+
+    policy: str = option(
+        "required",
+        'Whether clients must encrypt before they log in; "optional" is for a trusted test network.',
+        choices=("required", "optional"),
+    )
+    certificates: FilePath = option(
+        "certs", "Folder with <host>.crt and <host>.key for each host, reloaded on SIGHUP."
+    )
+    clientCertificates: FilePath = option(
+        "", "PEM file of the authorities whose client certificates may log in with EXTERNAL; empty asks for none."
+    )
+    developmentCertificates: bool = option(
+        False, "Make a certificate, signed by an authority of its own in the same folder, for a host that has none."
+    )
+
+
+@attrs.frozen
+class Auth:
+    """``[auth]``: how clients prove who they are (SASL)."""
+
+    mechanisms: tuple[str, ...] = option(
+        MECHANISMS,
+        "SASL mechanisms that may be offered, where TLS and the stored accounts allow.",
+        choices=MECHANISMS,
+    )
+    anonymous: bool = option(False, "Offer ANONYMOUS too: anybody may log in and gets a temporary address.")
+    tries: int = option(5, "Failed tries on one stream before it is closed.", range=(1, 100))
+    delay: Duration = option(
+        1.0, "Delay of the answer to a failed try; doubled with each further failure from one address. 0 for none."
+    )
+    iterations: int = option(10_000, "PBKDF2 iterations of newly stored SCRAM keys.", range=(10_000, 10_000_000))
+
+
+@attrs.frozen
+class Limits:
+    """``[limits]``: what one client may use. A number of 0 means no limit where the help says so."""
+
+    enabled: bool = option(True, "Whether limits are in force; false is for test beds.")
+    preAuthBytes: Size = option(8 * 1024, "Largest element before authentication.", range=(1024, None))
+    preAuthElements: int = option(32, "Most elements inside one element before authentication.", range=(8, None))
+    preAuthTotal: Size = option(64 * 1024, "Bytes in all before authentication.", range=(4096, None))
+    authTime: Duration = option(30.0, "Time from the connection to the end of authentication.", range=(1, 3600))
+    stanzaBytes: Size = option(256 * 1024, "Largest stanza, advertised to clients (XEP-0478).", range=(10_000, None))
+    stanzaElements: int = option(4096, "Most elements inside one stanza.", range=(32, None))
+    depth: int = option(64, "Deepest nesting inside one stanza.", range=(8, 1024))
+    attributes: int = option(64, "Most attributes of one element.", range=(8, 10_000))
+    tokenBytes: Size = option(
+        64 * 1024, "Largest attribute, name or piece of text before its next markup.", range=(1024, None)
+    )
+    connections: int = option(
+        1000, "Connections from one address that have not logged in yet. 0 for no limit.", range=(0, None)
+    )
+    resources: int = option(10, "Sessions of one account at the same time. 0 for no limit.", range=(0, None))
+    rate: Size = option(0, "Bytes a second that one client may send in the long run. 0 for no limit.")
+    burst: Size = option(
+        1024 * 1024, "Bytes that one client may send at once before `rate` holds it back.", range=(10_000, None)
+    )
+    queue: Size = option(
+        256 * 1024,
+        "Bytes that may wait for a client that does not read; over it the stream is closed.",
+        range=(10_000, None),
+    )
+    rosterItems: int = option(1000, "Contacts of one account. 0 for no limit.", range=(0, None))
+    silence: Duration = option(300.0, "Silence of a client after which it is pinged (XEP-0199). 0 for never.")
+    pingTime: Duration = option(
+        60.0, "Time a client has to answer such a ping before its stream is closed.", range=(1, None)
+    )
+
+    def effective(self) -> Limits:
+        """What to enforce: this, or with `enabled` false something that no ordinary test reaches."""
+        if self.enabled:
+            return self
+        much = 64 * 1024 * 1024
+        return attrs.evolve(
+            self,
+            preAuthBytes=much,
+            preAuthElements=1_000_000,
+            preAuthTotal=much,
+            authTime=3600.0,
+            stanzaBytes=much,
+            stanzaElements=1_000_000,
+            depth=1024,
+            attributes=10_000,
+            tokenBytes=much,
+            connections=0,
+            resources=0,
+            rate=0,
+            queue=much,
+            rosterItems=0,
+            silence=0.0,
+        )
+
+
+@attrs.frozen
+class HostKeys:
+    """Keys of ``[hosts."example.com"]``; every other key is the table of a module."""
+
+    enable: tuple[str, ...] = option((), "Modules beyond the default set.")
+    disable: tuple[str, ...] = option((), "Modules of the default set to leave out.")
+
+
+@attrs.frozen
+class PortKeys:
+    """Keys of ``[ports."conference.example.com"]`` that every kind has; the rest belongs to the kind."""
+
+    kind: str = option("", "What answers at this address.", range=(1, None))
+    secretFile: FilePath = option("", "File with the shared secret of an external component, readable by us alone.")
+
+
+SECTIONS: dict[str, type] = {"database": Database, "listen": Listen, "tls": TLS, "auth": Auth, "limits": Limits}
+"""Section name → its options, in the order of the manual."""
