@@ -1,1 +1,3 @@
-"""xmppservice: an XMPP server framework on Twisted."""
+"""An XMPP server, and a framework for servers and gateways, on Twisted."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""Tests of row 0: parser, elements, serialiser."""

@@ -1,0 +1,1 @@
+"""Row 0: bytes to elements and back. Standard library only."""
