@@ -1,0 +1,88 @@
+"""One server process for all interoperability tests, fresh accounts for each, and clients that end with the test."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.interop.processes import Talker
+from tests.interop.programs import SLIXMPP, Program
+from tests.interop.servers import DOMAIN, Server, makeCertificates, startServer
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The running server; at the end it has to stop cleanly, with nothing ugly in its log."""
+    running = startServer(tmp_path_factory.mktemp("server"))
+    yield running
+    status = running.stop()
+    assert status == 0, f"exit status {status}\n{running.report()}"
+    assert "Traceback" not in running.report(), running.report()
+
+
+@pytest.fixture
+def account(server: Server) -> Callable[[str], str]:
+    """Makes accounts that no other test has; the password is the local part, backwards."""
+
+    def create(name: str) -> str:
+        local = f"{name}{next(_numbers)}"
+        server.addUser(local, local[::-1])
+        return f"{local}@{DOMAIN}"
+
+    return create
+
+
+Login = Callable[..., Talker]
+
+
+@pytest.fixture
+def start(server: Server, tmp_path: Path) -> Iterator[Login]:
+    """Starts client programs, without waiting for anything."""
+    started: list[Talker] = []
+
+    def begin(jid: str, program: Program = SLIXMPP, direct: bool = False, ca: Path | None = None) -> Talker:
+        program.demand()
+        login = {
+            "jid": jid,
+            "password": jid.partition("@")[0][::-1],
+            "host": "127.0.0.1",
+            "port": server.directPort if direct else server.port,
+            "ca": str(ca or server.ca),
+            "direct": direct,
+        }
+        environment = {"NODE_EXTRA_CA_CERTS": login["ca"]}
+        talker = Talker(program.command, login, environment, tmp_path / f"client{len(started)}.log")
+        started.append(talker)
+        return talker
+
+    yield begin
+    for talker in started:
+        talker.kill()
+
+
+@pytest.fixture
+def login(start: Login) -> Login:
+    """Starts client programs that are available when they are handed out.
+
+    The answer to the ping shows that the server has dealt with the presence sent before it.
+    """
+
+    def begin(*arguments: object, **options: object) -> Talker:
+        talker = start(*arguments, **options)
+        talker.expect("online")
+        talker.ask("askPing", "pong", to=DOMAIN)
+        return talker
+
+    return begin
+
+
+@pytest.fixture
+def strangerCA(tmp_path: Path) -> Path:
+    """A certificate authority that has signed nothing of the server's."""
+    makeCertificates(tmp_path)
+    return tmp_path / "ca.crt"

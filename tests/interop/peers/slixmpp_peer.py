@@ -1,0 +1,100 @@
+"""A client on slixmpp."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import slixmpp
+from lines import Login, commandLines, obey, readLogin, tell
+
+
+class Client(slixmpp.ClientXMPP):
+    """Tells what comes in; leaves subscription requests to the test."""
+
+    def __init__(self, login: Login) -> None:
+        super().__init__(login.jid, login.password)
+        self.auto_authorize = None
+        self.auto_subscribe = False
+        self.ca_certs = login.ca
+        self.enable_direct_tls = login.direct
+        self.enable_starttls = not login.direct
+        self.leaving = False
+        self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        for plugin in ("xep_0030", "xep_0199", "xep_0203", "xep_0198"):
+            self.register_plugin(plugin)
+        self.add_event_handler("session_start", self.begin)
+        self.add_event_handler("message", self.onMessage)
+        self.add_event_handler("presence", self.onPresence)
+        for event in ("failed_all_auth", "ssl_invalid_chain", "connection_failed", "disconnected"):
+            self.add_event_handler(event, lambda reason, event=event: self.end(f"{event}: {reason}"))
+
+    def end(self, reason: str) -> None:
+        """Remembers why the connection ended."""
+        if not self.ended.done():
+            self.ended.set_result(reason)
+
+    async def begin(self, event: Any) -> None:
+        """Fetches the roster, then becomes available (RFC 6121 section 2.2)."""
+        await self.get_roster()
+        self.send_presence()
+        tell("online", jid=str(self.boundjid))
+
+    def onMessage(self, message: Any) -> None:
+        """Tells of a message, and whether it was kept for us."""
+        delayed = message.xml.find("{urn:xmpp:delay}delay") is not None
+        tell("message", **{"from": str(message["from"]), "body": message["body"], "delayed": delayed})
+
+    def onPresence(self, presence: Any) -> None:
+        """Tells of presence and of everything about subscriptions."""
+        kind = presence.xml.get("type") or "available"
+        tell("presence", **{"from": str(presence["from"]), "type": kind})
+
+    async def subscribe(self, to: str) -> None:
+        """Asks for a contact's presence."""
+        self.send_presence(pto=to, ptype="subscribe")
+
+    async def approve(self, to: str) -> None:
+        """Grants a contact our presence."""
+        self.send_presence(pto=to, ptype="subscribed")
+
+    async def chat(self, to: str, body: str) -> None:
+        """Sends a chat message."""
+        self.send_message(mto=to, mbody=body, mtype="chat")
+
+    async def showRoster(self) -> None:
+        """Fetches the roster anew and tells it."""
+        request = self.make_iq_get()
+        request.enable("roster")
+        answer = await request.send()
+        items = answer["roster"]["items"]
+        tell("roster", items={str(jid): item["subscription"] for jid, item in items.items()})
+
+    async def askPing(self, to: str) -> None:
+        """Asks an address for a sign of life (XEP-0199)."""
+        answer = await self["xep_0199"].send_ping(to)
+        tell("pong", **{"from": str(answer["from"])})
+
+    async def logout(self) -> None:
+        """Says goodbye and closes the stream."""
+        self.leaving = True
+        self.send_presence(ptype="unavailable")
+        await self.disconnect(wait=5)
+
+
+async def main() -> None:
+    """Logs in and does as told until the connection ends."""
+    reader = await commandLines()
+    login = await readLogin(reader)
+    client = Client(login)
+    client.connect(login.host, login.port)
+    work = asyncio.ensure_future(obey(reader, client))
+    await asyncio.wait((work, client.ended), return_when=asyncio.FIRST_COMPLETED)
+    if not work.done() and not client.leaving:
+        tell("ended", reason=client.ended.result())
+        return
+    await work
+    tell("offline")
+
+
+asyncio.run(main())
