@@ -9,15 +9,17 @@ Ticket 0 means that there is nothing to wait for.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
 #: What a row or an argument may hold.
 Value = int | float | str | bytes | None
-#: One row of a bulk operation, the arguments of a single one, or one result row.
+#: One row of a bulk operation, or the arguments of a single one.
 Row = tuple[Value, ...]
+#: One row of a result, as the named read documents it.
+ResultRow = tuple[Any, ...]
 #: Told why a write failed, always before its ticket counts as settled.
 Failed = Callable[[Exception], None]
 
@@ -144,7 +146,7 @@ class IStore(Interface):
     def onCommit(callback: Callable[[int], None]) -> Callable[[], None]:
         """Call `callback(committed)` after each commit, until the returned callable is called."""
 
-    def read(op: str, args: Row = (), after: int = 0) -> Deferred[list[Row]]:
+    def read(op: str, args: Row = (), after: int = 0) -> Deferred[list[ResultRow]]:
         """Run the named read once the ticket `after` is settled; errbacks `StorageFailure`."""
 
 

@@ -1,0 +1,1 @@
+"""The database: named writes with tickets, one writer process, keyed reads."""
