@@ -5,12 +5,15 @@ from __future__ import annotations
 from twisted.cred.checkers import InMemoryUsernamePasswordDatabaseDontUse
 from twisted.cred.credentials import IUsernamePassword
 from twisted.cred.error import UnauthorizedLogin
+from twisted.cred.strcred import makeChecker
+from twisted.internet.defer import succeed
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from tests.auth.world import HOST, Avatar, MemoryStore, World
 from tests.protocol.sasl.scramclient import ScramClient
 from xmppservice.auth.portal import DEFAULT_POLICY, failureFor, offered, portalFor, refusal
+from xmppservice.auth.realm import Realm
 from xmppservice.hub.contracts.auth import (
     ICertificate,
     ICredentialStore,
@@ -145,9 +148,59 @@ class LoginTests(WorldCase):
         self.world = world
         self.refused("not-authorized", "PLAIN", [b"\0bob\0wrong"])
         self.refused("account-disabled", "PLAIN", [b"\0carol\0secret"])
-        alone = portalFor(world.realm, [stock])
+        alone = portalFor(world.realm, [], [stock])
         self.assertEqual(offered(alone, True, BINDINGS), ["PLAIN"])
         self.assertEqual(offered(alone, False, {}), [])
+
+
+    def test_strcred(self) -> None:
+        """Checkers written on the command line, as in `--auth memory:bob:builder`, serve PLAIN and guests."""
+        world = World([makeChecker("memory:bob:builder"), makeChecker("anonymous")])
+        self.assertEqual(world.login("PLAIN", contextFor(), b"\0bob\0builder")[0].local, "bob")
+        self.assertEqual(len(world.login("ANONYMOUS", contextFor(), None)[0].local), 32)
+
+    def test_several(self) -> None:
+        """Of several checkers for one kind of credentials, each is asked in turn."""
+        world = World([makeChecker("memory:bob:builder"), makeChecker("memory:eve:apple")])
+        for user in (b"bob\0builder", b"eve\0apple", b"alice\0secret"):
+            world.login("PLAIN", contextFor(), b"\0" + user)
+
+    def test_fileChecker(self) -> None:
+        """The stock password file works too; it deals in octets where the memory checker deals in text."""
+        path = self.mktemp()
+        with open(path, "wb") as passwords:
+            passwords.write("bob:b\xfcilder\n".encode())
+        self.world = World([makeChecker(f"file:{path}")])
+        spelled = "\0bob\0b\xfcilder".encode()
+        self.assertEqual(self.world.login("PLAIN", contextFor(), spelled)[0].local, "bob")
+        self.refused("not-authorized", "PLAIN", [b"\0bob\0builder"])
+
+
+class RealmTests(SynchronousTestCase):
+    """From avatar id to avatar."""
+
+    def test_noAccount(self) -> None:
+        """A stock checker knows somebody who has no account here: nobody gets in."""
+        world = World([makeChecker("memory:dave:pw")])
+        error = self.assertRaises(LoginRefused, world.login, "PLAIN", contextFor(), b"\0dave\0pw")
+        self.assertEqual(error.condition, "not-authorized")
+
+    def test_noGuests(self) -> None:
+        """Without a source of guests nobody is one, whatever a checker says."""
+        realm = Realm(lambda local: succeed(Avatar(local)))
+        error = self.failureResultOf(realm.requestAvatar((), None, IAccount), LoginRefused).value
+        self.assertEqual(error.condition, "not-authorized")
+
+    def test_preparedId(self) -> None:
+        """An avatar id in another spelling leads to the same account."""
+        realm = Realm(lambda local: succeed(Avatar(local)))
+        _, avatar, logout = self.successResultOf(realm.requestAvatar(b"ALICE", None, IAccount))
+        self.assertEqual(avatar.jid.full, "alice@example.com")
+        logout()
+
+    def test_otherInterface(self) -> None:
+        """Nothing but IAccount is to be had."""
+        self.assertRaises(NotImplementedError, Realm(succeed).requestAvatar, b"alice", None, IUsernamePassword)
 
 
 class AuthorisationTests(WorldCase):

@@ -1,4 +1,4 @@
-"""Credentials checkers over stored SCRAM keys, certificates, and for guests (Twisted Cred).
+"""Credentials checkers over stored SCRAM keys and for certificates (Twisted Cred).
 
 Each yields the prepared localpart in UTF-8 as avatar id. Nothing is said about an account until
 the proof is right: a wrong one is UnauthorizedLogin, the same for a disabled account as for none.
@@ -7,17 +7,15 @@ the proof is right: a wrong one is UnauthorizedLogin, the same for a disabled ac
 from __future__ import annotations
 
 import hmac
-import secrets as _random
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 from twisted.cred.checkers import ICredentialsChecker
-from twisted.cred.credentials import IAnonymous, IUsernamePassword
+from twisted.cred.credentials import IUsernamePassword
 from twisted.cred.error import UnauthorizedLogin
-from twisted.internet.defer import Deferred, DeferredSemaphore, fail, maybeDeferred, succeed
+from twisted.internet.defer import Deferred, DeferredSemaphore, fail, maybeDeferred
 from twisted.python.failure import Failure
-from zope.interface import implementer
-from zope.interface.interface import InterfaceClass
+from zope.interface import Interface, implementer
 
 from xmppservice.auth.keyring import Entry, Keyring
 from xmppservice.auth.secrets import BadPassword, HashSecrets, preparePassword
@@ -26,13 +24,15 @@ from xmppservice.protocol.jid import prepareLocal
 from xmppservice.protocol.sasl.credentials import deriveKeys
 
 #: Runs a function elsewhere and fires with its result: `deferToThread`, or a direct call in tests.
-Runner = Callable[..., Deferred[Any]]
+Runner: TypeAlias = Callable[..., Deferred[Any]]
+#: What checkers fire with; the empty tuple is a guest.
+AvatarId: TypeAlias = "bytes | tuple[()]"
 
 #: Which stored hash a password is checked with: the cheap and strong one first.
 _PASSWORD_HASHES = ("SCRAM-SHA-256", "SCRAM-SHA-1", "SCRAM-SHA-512")
 
 
-def _admit(local: str, right: bool, known: bool, enabled: bool) -> bytes:
+def _admit(local: str, right: bool, known: bool, enabled: bool) -> AvatarId:
     """Turn a verdict into an avatar id. Only who gave the right proof hears that the account is disabled."""
     if not (right and known):
         raise UnauthorizedLogin()
@@ -50,12 +50,12 @@ class ScramChecker:
     def __init__(self, keyring: Keyring) -> None:
         self._keyring = keyring
 
-    def requestAvatarId(self, credentials: IScramCredentials) -> Deferred[bytes]:
+    def requestAvatarId(self, credentials: IScramCredentials) -> Deferred[AvatarId]:
         """Fire with the avatar id; the credentials then hold the server signature."""
-        return self._keyring.entry(credentials.local).addCallback(self._verify, credentials)
+        return self._keyring.entry(credentials.local, (credentials.mechanism,)).addCallback(self._verify, credentials)
 
-    def _verify(self, entry: Entry, credentials: IScramCredentials) -> bytes:
-        right = credentials.verify(entry.hashes[credentials.mechanism].keys)
+    def _verify(self, entry: Entry, credentials: IScramCredentials) -> AvatarId:
+        right = credentials.verify(entry.secrets.keys)
         return _admit(credentials.local, right, entry.known, entry.enabled)
 
 
@@ -75,7 +75,7 @@ class PasswordChecker:
         self._turns = DeferredSemaphore(parallel)
         self._waiting = waiting
 
-    def requestAvatarId(self, credentials: IUsernamePassword) -> Deferred[bytes]:
+    def requestAvatarId(self, credentials: IUsernamePassword) -> Deferred[AvatarId]:
         """Fire with the avatar id."""
         try:
             local = prepareLocal(credentials.username.decode("utf-8"))
@@ -84,12 +84,10 @@ class PasswordChecker:
             return fail(UnauthorizedLogin())
         if len(self._turns.waiting) >= self._waiting:
             return fail(LoginRefused("temporary-auth-failure"))
-        return self._keyring.entry(local).addCallback(self._derive, local, password)
+        return self._keyring.entry(local, _PASSWORD_HASHES).addCallback(self._derive, local, password)
 
-    def _derive(self, entry: Entry, local: str, password: bytes) -> Deferred[bytes]:
-        mechanism = next(name for name in _PASSWORD_HASHES if name in entry.hashes)
-        secrets = entry.hashes[mechanism]
-        done = self._turns.run(self._run, _passwordFits, mechanism, password, secrets)
+    def _derive(self, entry: Entry, local: str, password: bytes) -> Deferred[AvatarId]:
+        done = self._turns.run(self._run, _passwordFits, entry.mechanism, password, entry.secrets)
         return done.addCallback(lambda right: _admit(local, right, entry.known, entry.enabled))
 
 
@@ -107,45 +105,36 @@ class CertificateChecker:
     def __init__(self, store: ICredentialStore) -> None:
         self._store = store
 
-    def requestAvatarId(self, credentials: ICertificate) -> Deferred[bytes]:
+    def requestAvatarId(self, credentials: ICertificate) -> Deferred[AvatarId]:
         """Fire with the avatar id if the account exists and the chain was verified."""
         if not credentials.certificate.trusted:
             return fail(UnauthorizedLogin())
         return self._store.secrets(credentials.local).addCallback(self._judge, credentials.local)
 
-    def _judge(self, record: StoredRecord | None, local: str) -> bytes:
+    def _judge(self, record: StoredRecord | None, local: str) -> AvatarId:
         return _admit(local, True, record is not None, record is not None and record.enabled)
-
-
-@implementer(ICredentialsChecker)
-class AnonymousChecker:
-    """Gives every guest a new name of 128 random bits (XEP-0175)."""
-
-    credentialInterfaces = (IAnonymous,)
-
-    def requestAvatarId(self, credentials: IAnonymous) -> Deferred[bytes]:
-        """Fire with an avatar id that nobody has had."""
-        return succeed(_random.token_hex(16).encode("ascii"))
 
 
 @implementer(ICredentialsChecker)
 class FirstOf:
     """Asks several checkers for the same kind of credentials in turn; the first that accepts wins."""
 
-    def __init__(self, checkers: Sequence[ICredentialsChecker], interface: InterfaceClass) -> None:
-        self.credentialInterfaces: Iterable[InterfaceClass] = (interface,)
+    def __init__(self, checkers: Sequence[ICredentialsChecker], interface: type[Interface]) -> None:
+        self.credentialInterfaces = (interface,)
         self._checkers = tuple(checkers)
 
-    def requestAvatarId(self, credentials: Any) -> Deferred[bytes]:
+    def requestAvatarId(self, credentials: Any) -> Deferred[AvatarId]:
         """Fire with the avatar id of the first acceptance, or fail as the last checker did."""
         return self._ask(0, credentials)
 
-    def _ask(self, index: int, credentials: Any) -> Deferred[bytes]:
-        answer: Deferred[bytes] = maybeDeferred(self._checkers[index].requestAvatarId, credentials)
+    def _ask(self, index: int, credentials: Any) -> Deferred[AvatarId]:
+        # Stock checkers may also answer at once, whatever the interface says.
+        ask: Callable[[Any], Deferred[AvatarId]] = self._checkers[index].requestAvatarId
+        answer = maybeDeferred(ask, credentials)
         if index + 1 < len(self._checkers):
             answer.addErrback(self._next, index + 1, credentials)
         return answer
 
-    def _next(self, failure: Failure, index: int, credentials: Any) -> Deferred[bytes]:
-        failure.trap(UnauthorizedLogin)
+    def _next(self, failure: Failure, index: int, credentials: Any) -> Deferred[AvatarId]:
+        failure.trap(UnauthorizedLogin)  # type: ignore[no-untyped-call]
         return self._ask(index, credentials)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from twisted.internet.defer import Deferred
@@ -20,11 +21,12 @@ from xmppservice.protocol.sasl.credentials import SCRAM_HASHES, ScramKeys
 
 
 class Entry(NamedTuple):
-    """What the keyring has for a name: secrets for every mechanism; `known` if the account exists."""
+    """What the keyring has for a name: secrets for one mechanism; `known` if the account exists."""
 
     known: bool
     enabled: bool
-    hashes: dict[str, HashSecrets]
+    mechanism: str
+    secrets: HashSecrets
 
 
 @implementer(IScramSecrets)
@@ -37,31 +39,36 @@ class Keyring:
         self._store = store
         self._decoyKey = decoyKey
         self._iterations = iterations
+        self._nobody = StoredSecrets({name: self._decoy("", name) for name in SCRAM_HASHES}).encode()
 
     def fetch(self, user: str, mechanism: str) -> Deferred[tuple[bytes, int]]:
         """See IScramSecrets.fetch."""
-        return self.entry(user).addCallback(_saltOf, mechanism)
+        return self.entry(user, (mechanism,)).addCallback(_saltOf)
 
-    def entry(self, local: str) -> Deferred[Entry]:
-        """Return the secrets of an account, or convincing ones. Fails only if the store does."""
-        return self._store.secrets(local).addCallback(self._complete, local)
+    def entry(self, local: str, mechanisms: Sequence[str]) -> Deferred[Entry]:
+        """Return secrets for the first of `mechanisms` that the account has, or convincing ones.
 
-    def _complete(self, record: StoredRecord | None, local: str) -> Entry:
-        """Fill up with decoys what is missing; the decoys are made in any case, so that time tells nothing."""
-        hashes = {name: self._decoy(local, name) for name in SCRAM_HASHES}
-        if record is None:
-            return Entry(False, False, hashes)
-        hashes.update(StoredSecrets.decode(record.secrets).hashes)
-        return Entry(True, record.enabled, hashes)
+        Fails only if the store does.
+        """
+        return self._store.secrets(local).addCallback(self._choose, local, mechanisms)
+
+    def _choose(self, record: StoredRecord | None, local: str, mechanisms: Sequence[str]) -> Entry:
+        """Take the same steps for everybody, so that time tells nothing either."""
+        decoy = self._decoy(local, mechanisms[0])
+        stored = StoredSecrets.decode(self._nobody if record is None else record.secrets)
+        if record is not None:
+            for mechanism in mechanisms:
+                if mechanism in stored.hashes:
+                    return Entry(True, record.enabled, mechanism, stored.hashes[mechanism])
+        return Entry(record is not None, record is not None and record.enabled, mechanisms[0], decoy)
 
     def _decoy(self, local: str, mechanism: str) -> HashSecrets:
-        seed = hmac.digest(self._decoyKey, f"{mechanism}\0{local}".encode(), "sha256")
-        size = hashlib.new(SCRAM_HASHES[mechanism]).digest_size
+        seed = hmac.digest(self._decoyKey, f"{mechanism}\0{local}".encode(), "sha512")
         # Nobody can know a password for these keys: they are not derived from one.
-        keys = hmac.digest(self._decoyKey, seed, "sha512") + hmac.digest(self._decoyKey, seed + b"s", "sha512")
-        return HashSecrets(seed[:SALT_SIZE], self._iterations, ScramKeys(keys[:size], keys[64 : 64 + size]))
+        size = hashlib.new(SCRAM_HASHES[mechanism]).digest_size
+        more = hmac.digest(self._decoyKey, seed, "sha512")
+        return HashSecrets(seed[:SALT_SIZE], self._iterations, ScramKeys(more[:size], seed[-size:]))
 
 
-def _saltOf(entry: Entry, mechanism: str) -> tuple[bytes, int]:
-    secrets = entry.hashes[mechanism]
-    return secrets.salt, secrets.iterations
+def _saltOf(entry: Entry) -> tuple[bytes, int]:
+    return entry.secrets.salt, entry.secrets.iterations

@@ -7,11 +7,11 @@ from collections.abc import Collection, Iterable
 from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.error import LoginFailed
 from twisted.cred.portal import IRealm, Portal
-from zope.interface import implementedBy
-from zope.interface.interface import InterfaceClass
+from zope.interface import Interface
 
 import xmppservice.auth.credentials  # noqa: F401  the declarations are what is wanted
 from xmppservice.auth.checkers import FirstOf
+from xmppservice.auth.stock import StockChecker
 from xmppservice.hub.contracts.auth import LoginRefused
 from xmppservice.protocol.errors import SASLFailure
 from xmppservice.protocol.sasl.credentials import AnonymousCredentials, ClientCertificate
@@ -22,13 +22,16 @@ from xmppservice.protocol.sasl.registry import MECHANISMS, MechanismInfo
 DEFAULT_POLICY = frozenset(MECHANISMS) - {"ANONYMOUS"}
 
 
-def portalFor(realm: IRealm, checkers: Iterable[ICredentialsChecker]) -> Portal:
-    """Build the portal of one virtual host.
+def portalFor(
+    realm: IRealm, checkers: Iterable[ICredentialsChecker], stock: Iterable[ICredentialsChecker] = ()
+) -> Portal:
+    """Build the portal of one virtual host out of our own checkers and `stock` ones, as `--auth` makes them.
 
-    Several checkers for one interface are asked in their order, where Cred by itself keeps the last only.
+    Several checkers for one interface are asked in their order, the stock ones first; Cred by itself would
+    keep the last only.
     """
-    byInterface: dict[InterfaceClass, list[ICredentialsChecker]] = {}
-    for checker in checkers:
+    byInterface: dict[type[Interface], list[ICredentialsChecker]] = {}
+    for checker in (*map(StockChecker, stock), *checkers):
         for interface in checker.credentialInterfaces:
             byInterface.setdefault(interface, []).append(checker)
     portal = Portal(realm)
@@ -82,8 +85,7 @@ def failureFor(error: BaseException) -> SASLFailure:
 
 def _checkable(info: MechanismInfo, portal: Portal) -> bool:
     """Say whether a checker takes what the mechanism yields."""
-    provided = implementedBy(info.credentials)
-    return any(provided.isOrExtends(interface) for interface in portal.listCredentialsInterfaces())
+    return any(interface.implementedBy(info.credentials) for interface in portal.listCredentialsInterfaces())
 
 
 def _possible(info: MechanismInfo, tls: bool, bindings: Bindings, certificate: ClientCertificate | None) -> bool:

@@ -17,7 +17,7 @@ from xmppservice.protocol.jid import prepareLocal
 #: Takes a prepared localpart; fires with the account's avatar, or with None if there is no such account.
 Accounts: TypeAlias = Callable[[str], "Deferred[IAccount | None]"]
 #: What Portal.login fires with: interface, avatar, logout.
-Login: TypeAlias = "tuple[type[Interface], IAccount, Callable[[], None]]"
+Login: TypeAlias = "tuple[type[Interface], object, Callable[[], None]]"
 
 
 @implementer(IRealm)

@@ -327,9 +327,9 @@ def test_nonces() -> None:
     assert len(seen) == 2000
 
 
-def test_digestSizes() -> None:
+def test_hashSizes() -> None:
     """Each registered mechanism uses the hash of its name (RFC 5802 section 4)."""
     for name in SCRAMS:
         machine = mechanismFor(name, contextFor())
         digest = name.removeprefix("SCRAM-").removesuffix("-PLUS").replace("-", "").lower()
-        assert machine.digestSize == hashlib.new(digest).digest_size  # type: ignore[attr-defined]
+        assert machine.hashSize == hashlib.new(digest).digest_size  # type: ignore[attr-defined]

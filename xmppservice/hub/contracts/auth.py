@@ -15,7 +15,7 @@ from zope.interface import Attribute, Interface
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
-    from xmppservice.protocol.sasl.credentials import ClientCertificate, ScramKeys
+    from xmppservice.protocol.sasl.credentials import ScramKeys
 
 
 class LoginRefused(UnauthorizedLogin):
@@ -77,13 +77,6 @@ class ICredentialStore(Interface):
 
         The answer must reflect every change that has been confirmed to anybody.
         """
-
-
-class ICertificateMap(Interface):
-    """Says who a certificate without XMPP address belongs to (XEP-0178 section 2, third case)."""
-
-    def owner(certificate: ClientCertificate) -> str | None:
-        """Return a prepared localpart, or None."""
 
 
 class IThrottle(Interface):

@@ -23,20 +23,20 @@ from xmppservice.protocol.sasl.steps import Challenge, NeedSecrets, Step
 MAX_NONCE = 256
 _ALPHA = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 _CB_NAME = _ALPHA | frozenset("0123456789.-")
-_START, _SALT, _FINAL = range(3)
+_START, _ASKED, _FINAL = range(3)
 
 
 class Scram(Mechanism):
     """One exchange. `family` is the mechanism name without -PLUS and chooses the hash and the stored keys."""
 
     __slots__ = ("_authzid", "_binding", "_clientFirst", "_gs2", "_local", "_nonce", "_serverFirst", "_state",
-                 "digestSize", "family", "plus")
+                 "hashSize", "family", "plus")
 
-    def __init__(self, name: str, context: SASLContext, digestSize: int) -> None:
+    def __init__(self, name: str, context: SASLContext, hashSize: int) -> None:
         super().__init__(name, context)
         self.plus = name.endswith("-PLUS")
         self.family = name.removesuffix("-PLUS")
-        self.digestSize = digestSize
+        self.hashSize = hashSize
         self._state = _START
         self._binding = ""
 
@@ -64,7 +64,7 @@ class Scram(Mechanism):
         authorize(self._authzid, self._local, self.context.host)
         self._gs2 = f"{flag},{authzid},"
         self._clientFirst = ",".join(parts[2:])
-        self._state = _SALT
+        self._state = _ASKED
         return NeedSecrets(self._local, self.family)
 
     def _checkFlag(self, flag: str) -> None:
@@ -84,7 +84,7 @@ class Scram(Mechanism):
 
     def secrets(self, salt: bytes, iterations: int) -> Step:
         """Take the user's salt and iteration count; returns the challenge with them."""
-        if self._state != _SALT:
+        if self._state != _ASKED:
             return super().secrets(salt, iterations)
         self._nonce += self.context.nonce()
         encoded = base64.b64encode(salt).decode("ascii")
@@ -101,7 +101,7 @@ class Scram(Mechanism):
         binding, nonce = _value(parts[0], "c"), _value(parts[1], "r")
         _checkExtensions(parts[2:])
         proof = strictBase64(proofText)
-        if proof is None or len(proof) != self.digestSize or strictBase64(binding) is None:
+        if proof is None or len(proof) != self.hashSize or strictBase64(binding) is None:
             raise SASLFailure("malformed-request")
         if not hmac.compare_digest(nonce.encode("utf-8"), self._nonce.encode("ascii")):
             raise SASLFailure("malformed-request")
