@@ -1,0 +1,212 @@
+"""Attaching modules to hosts, at start and while the server runs (architecture section 5).
+
+A module is imported only when it is asked for, and one that is asked for but cannot be
+imported is an error that stops the start. Everything a module registers hangs on its place in
+the host's list of modules (handlers, features, provided interfaces) or on its clean-ups, so
+detaching needs no help from its author.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from twisted.logger import Logger
+
+from xmppservice.hub.module import HostModule, IModuleMaker, ModuleMaker
+from xmppservice.hub.options import parseOptions
+
+if TYPE_CHECKING:
+    from xmppservice.hub.host import VirtualHost
+
+log = Logger()
+
+#: Answers (host name, module name) with the module's table from the configuration.
+OptionTables = Callable[[str, str], Mapping[str, Any]]
+#: Told which module came to or went from which host.
+Listener = Callable[["VirtualHost", HostModule, bool], None]
+
+
+class ModuleError(Exception):
+    """A module cannot be used; the text says which and why, for the operator."""
+
+
+class Loader:
+    """Knows which modules there are, and puts them on hosts.
+
+    `makers` are the plugins found (`twisted.plugin`); `tables` looks up options.
+    """
+
+    def __init__(self, makers: Iterable[IModuleMaker], tables: OptionTables) -> None:
+        self.makers: dict[str, IModuleMaker] = {}
+        for maker in makers:
+            if maker.name in self.makers and self.makers[maker.name].module != maker.module:
+                raise ModuleError(
+                    f"two plugins are called {maker.name!r}: {self.makers[maker.name].module} and {maker.module}"
+                )
+            self.makers[maker.name] = maker
+        self._tables = tables
+        self._listeners: list[Listener] = []
+
+    def onChange(self, listener: Listener) -> None:
+        """Call `listener(host, module, attached)` for each module that comes or goes."""
+        self._listeners.append(listener)
+
+    # -- finding ---------------------------------------------------------------------------------
+
+    def defaults(self) -> list[str]:
+        """The names of the modules that every host has unless it disables them."""
+        return [name for name, maker in self.makers.items() if maker.default]
+
+    def enabled(self, enable: Sequence[str], disable: Sequence[str]) -> list[str]:
+        """The defaults and what is enabled, less what is disabled."""
+        names = [*self.defaults(), *(name for name in enable if name not in self.defaults())]
+        for name in disable:
+            if name not in names and name not in self.makers:
+                raise ModuleError(f"there is no module {name!r} to disable{self._hint(name)}")
+        return [name for name in names if name not in disable]
+
+    def maker(self, name: str) -> IModuleMaker:
+        """The maker of a module, by its name or by a dotted path."""
+        found = self.makers.get(name)
+        if found is not None:
+            return found
+        if "." in name:
+            return ModuleMaker(name, name, "named by its path")
+        raise ModuleError(f"there is no module {name!r}{self._hint(name)}")
+
+    def _hint(self, name: str) -> str:
+        close = difflib.get_close_matches(name, self.makers, 1)
+        return f" (did you mean {close[0]!r}?)" if close else ""
+
+    def moduleClass(self, name: str) -> type[HostModule]:
+        """Import a module; raises `ModuleError` if that fails."""
+        maker = self.maker(name)
+        try:
+            module = importlib.import_module(maker.module)
+        except Exception as error:
+            raise ModuleError(f"module {name!r} cannot be imported from {maker.module}: {error}") from error
+        return _classOf(module, name)
+
+    # -- attaching -------------------------------------------------------------------------------
+
+    def attach(self, host: VirtualHost, names: Sequence[str]) -> None:
+        """Put modules on a host, all or none; their options come from the configuration."""
+        made = [self._make(host, name) for name in names if name not in host.modules]
+        current = list(host.modules.values())
+        self._install(host, [*current, *made])
+        done: list[HostModule] = []
+        try:
+            for module in made:
+                module.attached()
+                done.append(module)
+                self._tell(host, module, True)
+        except Exception as error:
+            failing = made[len(done)]
+            for module in reversed(done):
+                self._release(host, module)
+            host.modulesChanged(current)
+            raise ModuleError(f"module {failing.name!r} cannot be attached to {host.name}: {error}") from error
+
+    def _make(self, host: VirtualHost, name: str) -> HostModule:
+        kind = self.moduleClass(name)
+        options: Any = parseOptions(kind.Options, self._tables(host.name, kind.name), kind.name)
+        return kind(host, options)
+
+    def _install(self, host: VirtualHost, modules: Sequence[HostModule]) -> None:
+        provided = {interface for module in modules for interface in module.provides}
+        for module in modules:
+            for interface in module.requires:
+                if interface not in provided:
+                    raise ModuleError(
+                        f"module {module.name!r} on {host.name} needs another that provides {interface.__name__}"
+                    )
+        host.modulesChanged(ordered(modules))
+
+    def detach(self, host: VirtualHost, name: str) -> HostModule:
+        """Take a module off a host; what it registered goes with it."""
+        module = host.modules.get(name)
+        if module is None:
+            raise ModuleError(f"module {name!r} is not attached to {host.name}")
+        self._install(host, [other for other in host.modules.values() if other is not module])
+        self._release(host, module)
+        return module
+
+    def _release(self, host: VirtualHost, module: HostModule) -> None:
+        self._tell(host, module, False)
+        try:
+            module.detached()
+        except Exception:
+            log.failure("module {name} failed while it was detached", name=module.name)
+        module.cleanUp()
+
+    def reload(self, host: VirtualHost, name: str) -> HostModule:
+        """Detach, import anew, attach. Deferreds under way finish on the old instance.
+
+        If the new code cannot be used the old instance is attached again.
+        """
+        old = host.modules.get(name)
+        if old is None:
+            raise ModuleError(f"module {name!r} is not attached to {host.name}")
+        package = type(old).__module__
+        names = [key for key in sys.modules if key == package or key.startswith(package + ".")]
+        purged = {key: sys.modules.pop(key) for key in names}
+        try:
+            fresh = self._make(host, name)
+        except Exception:
+            sys.modules.update(purged)
+            raise
+        self.detach(host, name)
+        self._install(host, [*host.modules.values(), fresh])
+        fresh.attached()
+        self._tell(host, fresh, True)
+        return fresh
+
+    def _tell(self, host: VirtualHost, module: HostModule, attached: bool) -> None:
+        for listener in self._listeners:
+            listener(host, module, attached)
+
+
+def _classOf(module: ModuleType, name: str) -> type[HostModule]:
+    named = getattr(module, "MODULE", None)
+    if named is not None:
+        return named  # type: ignore[no-any-return]
+    found = [
+        value
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, HostModule) and value.__module__ == module.__name__
+    ]
+    if len(found) != 1:
+        raise ModuleError(
+            f"module {name!r}: {module.__name__} must define one subclass of HostModule (or name it as MODULE), "
+            f"it has {len(found)}"
+        )
+    return found[0]
+
+
+def ordered(modules: Sequence[HostModule]) -> list[HostModule]:
+    """The modules so that `after` and `before` hold; otherwise in the order given.
+
+    Names that are not attached do not matter; a circle is a `ModuleError`.
+    """
+    byName = {module.name: module for module in modules}
+    earlier: dict[str, set[str]] = {name: set() for name in byName}
+    for module in modules:
+        earlier[module.name].update(name for name in module.after if name in byName)
+        for name in module.before:
+            if name in byName:
+                earlier[name].add(module.name)
+    result: list[HostModule] = []
+    done: set[str] = set()
+    while len(result) < len(byName):
+        ready = next((name for name in byName if name not in done and earlier[name] <= done), None)
+        if ready is None:
+            circle = ", ".join(sorted(set(byName) - done))
+            raise ModuleError(f"the modules {circle} each want to come after another of them")
+        done.add(ready)
+        result.append(byName[ready])
+    return result

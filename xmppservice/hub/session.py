@@ -1,0 +1,274 @@
+"""`Session`: a bound resource, with or without a stream under it.
+
+Theory of operation. The edge hands every first-level element of a bound stream to `receive`,
+which stamps ``from``, makes a `Transit` and passes it to the account: that is the hot path.
+With stream management (XEP-0198) the session outlives its stream: it keeps the bytes that the
+peer has not acknowledged and the count of what it has received, and either a new stream
+resumes it or, when its time is up, its messages go to other sessions or to offline storage.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.interfaces import IDelayedCall
+from zope.interface import implementer
+
+from xmppservice.hub import management, presence
+from xmppservice.hub.contracts.stream import IClosingSession, IProbingSession
+from xmppservice.hub.passage import logIncident
+from xmppservice.hub.transit import Transit
+from xmppservice.hub.waiting import WaitingLine
+from xmppservice.protocol.errors import StanzaError, StreamError
+from xmppservice.protocol.jid import JID, InvalidJID
+from xmppservice.protocol.stanza import IQ_TYPES, MESSAGE_TYPES, PRESENCE_TYPES, checkIQ, errorFor
+from xmppservice.wire import ns
+from xmppservice.wire.serializer import serialize
+
+if TYPE_CHECKING:
+    from xmppservice.hub.account import Account
+    from xmppservice.hub.acknowledge import AckLedger
+    from xmppservice.hub.contracts.stream import IStream
+    from xmppservice.hub.unsettled import UnansweredIQ, Unsettled
+    from xmppservice.protocol.stream.resume import ResumeQueue
+    from xmppservice.wire.element import Element
+
+
+@implementer(IProbingSession, IClosingSession)
+class Session:
+    """One connected or hibernating resource of an account.
+
+    `available` and `priority` follow its presence; `interested` is set once it has asked for
+    the roster (RFC 6121 2.2); `notes` belongs to modules, by module name.
+    """
+
+    __slots__ = (
+        "_unflushed", "_waiting", "account", "address", "available", "directed", "ended", "hibernation", "interested", "jid",
+        "ledger", "management", "notes", "presence", "priority", "queue", "resource", "since", "stream",
+    )  # fmt: skip
+
+    def __init__(self, account: Account, jid: JID, stream: IStream) -> None:
+        self.account = account
+        self.jid = jid
+        self.resource = jid.resource
+        self.stream: IStream | None = stream
+        self.since = account.host.clock.now()
+        #: ``<presence from='…'`` as bytes, ready for fan-out; made with the first presence.
+        self.address = b""
+        #: The last available presence: what stands behind the addresses, as bytes; b"" if none.
+        self.presence = b""
+        self.available = False
+        self.priority = 0
+        self.interested = False
+        self.directed: set[str] | None = None
+        self.notes: dict[str, Any] | None = None
+        self.queue: ResumeQueue | None = None
+        self.ledger: AckLedger | None = None
+        #: Resumption token and the like while stream management is on.
+        self.management: management.Management | None = None
+        self.hibernation: IDelayedCall | None = None
+        self._waiting: WaitingLine | None = None
+        #: Messages sent without XEP-0198 that are not in the kernel yet.
+        self._unflushed: list[Unsettled | UnansweredIQ] | None = None
+        self.ended = False
+
+    # -- inbound ---------------------------------------------------------------------------------
+
+    def receive(self, element: Element) -> None:
+        """Take one first-level element (`ISession.receive`): the hot path begins here."""
+        if element.ns != ns.CLIENT:
+            management.receive(self, element)
+            return
+        ledger = self.ledger
+        if ledger is not None:
+            ledger.handled += 1
+        try:
+            transit = self._transit(element)
+        except StanzaError as error:
+            self._refuseRaw(element, error)
+            return
+        if self._waiting and (key := (transit.sender.bare, transit.to.bare)) in self._waiting:
+            transit.park()
+            self._waiting.join(key, lambda: self._dispatch(transit))
+        else:
+            self._dispatch(transit)
+        if ledger is not None and (transit.pending or transit.ticket > self.account.host.store.committed):
+            if transit.pending:
+                transit.finished = self._settled
+            ledger.mark(transit)
+
+    def _transit(self, element: Element) -> Transit:
+        """Check the addresses and the type (RFC 6120 8.1); stamp ``from`` and normal ``to``."""
+        kind = element.name
+        attrs = element.attrs
+        jid = self.jid
+        sender = attrs.get("from")
+        if sender is not None and sender != jid.full and sender != jid.bare:
+            self._checkFrom(sender)
+        attrs["from"] = jid.full
+        target = attrs.get("to")
+        if target is None:
+            to = self.account.jid
+        else:
+            try:
+                to = JID.parse(target)
+            except InvalidJID:
+                raise StanzaError("jid-malformed", text=f"The 'to' address is not valid: {target[:100]!a}") from None
+            attrs["to"] = to.full
+        type = attrs.get("type", "")
+        if kind == "message":
+            if type not in MESSAGE_TYPES:
+                type = "normal"
+        elif kind == "iq":
+            if type not in IQ_TYPES:
+                raise StanzaError("bad-request", text="an IQ needs one of the types get, set, result, error")
+            checkIQ(element)
+        elif kind == "presence":
+            if type not in PRESENCE_TYPES:
+                raise StanzaError("bad-request", text="unknown type of presence")
+        else:
+            raise StreamError("unsupported-stanza-type")
+        return Transit(element, kind, type, jid, to, self, self.account.host)
+
+    def _checkFrom(self, sender: str) -> None:
+        """Another spelling of our own address is fine; anything else ends the stream (RFC 6120 8.1.2.1)."""
+        try:
+            claimed = JID.parse(sender)
+        except InvalidJID:
+            raise StreamError("invalid-from") from None
+        if claimed != self.jid and claimed != self.account.jid:
+            raise StreamError("invalid-from")
+
+    def _dispatch(self, transit: Transit) -> None:
+        """Let the account send it; what is refused goes back to the sender as an error."""
+        transit.pending = False
+        try:
+            if transit.kind == "presence":
+                presence.outgoing(self, transit)
+            else:
+                self.account.send(transit)
+        except StanzaError as error:
+            self.refuse(transit, error)
+        except Exception:
+            incident = logIncident(f"a {transit.kind} could not be processed")
+            self.refuse(transit, StanzaError("internal-server-error", text=f"incident {incident}"))
+
+    def refuse(self, transit: Transit, error: StanzaError) -> None:
+        """Answer a stanza of this session with an error, unless errors must not be answered."""
+        transit.host.bounce(transit, error)
+
+    def _refuseRaw(self, element: Element, error: StanzaError) -> None:
+        """Answer a stanza that is too broken to travel; the error comes from the server."""
+        element.attrs["from"] = self.jid.full
+        element.attrs["to"] = self.account.host.name
+        reply = errorFor(element, error)
+        if reply is not None:
+            self.deliver(serialize(reply))
+
+    # -- waiting ---------------------------------------------------------------------------------
+
+    def hold(self, transit: Transit) -> None:
+        """Keep later stanzas of this transit's pair back until `release`."""
+        transit.park()
+        if self._waiting is None:
+            self._waiting = WaitingLine(self._pause, self._unpause)
+        self._waiting.begin((transit.sender.bare, transit.to.bare))
+
+    def release(self, transit: Transit) -> None:
+        """The transit is through; what waited behind it follows."""
+        transit.finish()
+        if self._waiting is not None:
+            self._waiting.end((transit.sender.bare, transit.to.bare))
+
+    def _pause(self) -> None:
+        if self.stream is not None:
+            self.stream.pause()
+
+    def _unpause(self) -> None:
+        if self.stream is not None:
+            self.stream.resume()
+
+    def _settled(self) -> None:
+        management.settled(self)
+
+    # -- outbound --------------------------------------------------------------------------------
+
+    def deliver(self, data: bytes, message: Unsettled | UnansweredIQ | None = None) -> None:
+        """Send one stanza's bytes to the peer, now or, hibernating, after resumption.
+
+        `message` is what has to happen if the peer never acknowledges it.
+        """
+        if self.queue is not None:
+            management.deliver(self, data, message)
+            return
+        stream = self.stream
+        if stream is None:
+            return
+        stream.send(data)
+        if message is not None:
+            if self._unflushed is None:
+                self._unflushed = []
+            self._unflushed.append(message)
+            if len(self._unflushed) == 1:
+                stream.afterFlush(lambda: self._flushed(1))
+
+    def _flushed(self, count: int) -> None:
+        """The kernel has the first `count` messages: without XEP-0198 that counts as taken."""
+        unflushed = self._unflushed
+        if unflushed is None:
+            return
+        for message in unflushed[:count]:
+            message.taken(self.account)
+        del unflushed[:count]
+        rest = len(unflushed)
+        if rest and self.stream is not None:
+            self.stream.afterFlush(lambda: self._flushed(rest))
+
+    # -- the end ---------------------------------------------------------------------------------
+
+    def streamLost(self) -> None:
+        """`ISession.streamLost`: hibernate if the peer may come back, else end."""
+        if self.ended:
+            return
+        self.stream = None
+        if not management.hibernate(self):
+            self.end()
+
+    def streamClosed(self) -> None:
+        """`ISession.streamClosed`: the peer said goodbye, nothing is kept for it."""
+        management.lastAcknowledgement(self)
+        self.stream = None
+        self.end()
+
+    def disconnect(self, error: StreamError | None = None) -> None:
+        """End the session from our side: with a stream error, or a plain close."""
+        stream, self.stream = self.stream, None
+        if stream is not None:
+            if error is None:
+                stream.close()
+            else:
+                stream.fail(error)
+        self.end()
+
+    def end(self) -> None:
+        """The session is over: leave the account, go unavailable, pass on what was not taken."""
+        if self.ended:
+            return
+        self.ended = True
+        if self.hibernation is not None:
+            if self.hibernation.active():
+                self.hibernation.cancel()
+            self.hibernation = None
+        self.account.remove(self)
+        presence.vanished(self)
+        unflushed, self._unflushed = self._unflushed, None
+        management.passOn(self, unflushed or ())
+        self.account.host.sessionClosed(self)
+
+    def probe(self) -> None:
+        """`IProbingSession.probe`: ask the peer for a sign of life."""
+        management.probe(self)
+
+    def prepareShutdown(self) -> None:
+        """`IClosingSession.prepareShutdown`: the last acknowledgement."""
+        management.lastAcknowledgement(self)
