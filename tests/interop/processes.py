@@ -155,6 +155,10 @@ class Talker:
         self.tell(command, **fields)
         return self.expect(answer)
 
+    def expectRoster(self, items: dict[str, str]) -> None:
+        """Waits until the roster is this one: some programs keep it from pushes, which may still be under way."""
+        waitFor(f"{self.jid} to have {items}", lambda: self.ask("showRoster", "roster")["items"] == items)
+
     def logout(self) -> None:
         """Ends the session in good order."""
         self.tell("logout")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.interop.conftest import Login
-from tests.interop.processes import Talker, waitFor
+from tests.interop.processes import Talker
 from tests.interop.programs import TALKERS, Program
 
 pytestmark = pytest.mark.interop
@@ -33,11 +33,6 @@ def befriend(one: Talker, other: Talker) -> None:
         asked.expect("presence", type="subscribe", sender=asking.jid)
         asked.tell("approve", to=asking.jid)
         asking.expect("presence", type="subscribed", sender=asked.jid)
-
-
-def expectRoster(client: Talker, items: dict[str, str]) -> None:
-    """Waits until the client's roster is this one: some keep it from the pushes, which may still be under way."""
-    waitFor(f"{client.jid} to have {items}", lambda: client.ask("showRoster", "roster")["items"] == items)
 
 
 @pytest.mark.parametrize("direct", [False, True], ids=["starttls", "direct-tls"])
@@ -72,14 +67,14 @@ def test_befriendsAndSeesPresence(program: Program, account: Callable[[str], str
     befriend(alice, bob)
     alice.expect("presence", type="available", sender=bob.jid)
     bob.expect("presence", type="available", sender=alice.jid)
-    expectRoster(alice, {bob.jid: "both"})
-    expectRoster(bob, {alice.jid: "both"})
+    alice.expectRoster({bob.jid: "both"})
+    bob.expectRoster({alice.jid: "both"})
     alice.logout()
     bob.expect("presence", type="unavailable", sender=alice.jid)
     again = login(alice.jid, program)
     bob.expect("presence", type="available", sender=alice.jid)
     again.expect("presence", type="available", sender=bob.jid)
-    expectRoster(again, {bob.jid: "both"})
+    again.expectRoster({bob.jid: "both"})
 
 
 def test_chats(program: Program, account: Callable[[str], str], login: Login) -> None:

@@ -12,7 +12,6 @@ import aioxmpp  # noqa: E402
 import aioxmpp.connector  # noqa: E402
 import aioxmpp.dispatcher  # noqa: E402
 import aioxmpp.security_layer  # noqa: E402
-import OpenSSL.SSL  # noqa: E402
 from lines import Login, commandLines, obey, readLogin, tell  # noqa: E402
 
 
