@@ -43,8 +43,8 @@ class Session:
     """
 
     __slots__ = (
-        "_unflushed", "_waiting", "account", "address", "available", "directed", "ended", "hibernation", "interested", "jid",
-        "ledger", "management", "notes", "presence", "priority", "queue", "resource", "since", "stream",
+        "_unflushed", "_waiting", "account", "address", "available", "directed", "ended", "hibernation", "interested",
+        "jid", "ledger", "management", "notes", "presence", "priority", "queue", "resource", "since", "stream",
     )  # fmt: skip
 
     def __init__(self, account: Account, jid: JID, stream: IStream) -> None:
