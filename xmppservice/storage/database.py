@@ -30,11 +30,12 @@ from xmppservice.hub.contracts.storage import (
 from xmppservice.storage.accounts import Accounts, Keys
 from xmppservice.storage.files import FILE, lockFolder, lockOwner, makeFolder, openMemory, openReader
 from xmppservice.storage.operations import Connection, Operations
+from xmppservice.storage.process import WriterProcess
 from xmppservice.storage.readers import CallInThread, Readers
 from xmppservice.storage.rosters import Blocks, Rosters
 from xmppservice.storage.spool import LAZY, OfflineStore, Spool
 from xmppservice.storage.store import BaseStore, InlineStore
-from xmppservice.storage.upgrades import prepare
+from xmppservice.storage.upgrades import TableStatus, prepare, status
 from xmppservice.storage.writer import GATHER, WriterStore
 
 #: Seconds for which the start waits for the lock: the writer of a killed server may still commit.
@@ -123,7 +124,8 @@ class Database(Service):
         try:
             makeFolder(self._folder)
             self._lock = yield self._obtainLock()
-            yield self._writer.start(self._path, self._lock, [",".join(self._pragmas), *self._modules])
+            arguments = [",".join(self._pragmas), *self._modules]
+            yield self._writer.start(WriterProcess(self._reactor, self._path, self._lock, arguments, self._writer))
             yield self.store.execute("spool.recover")
         except Exception as error:
             self.running = 0
@@ -167,6 +169,10 @@ class Database(Service):
             if self._lock is not None:
                 os.close(self._lock)
                 self._lock = None
+
+    def status(self) -> list[TableStatus]:
+        """The schema versions found and wanted, by module; call it while the service runs."""
+        return status(self._memory or self._readers.inline())
 
     def _inThread(self, function: Callable[..., Any], *args: Any) -> Deferred[Any]:
         """Run a large read elsewhere."""

@@ -27,7 +27,8 @@ CHECKED_SIZE = 64 * 1024 * 1024
 def makeFolder(path: str) -> None:
     """Create the data folder if needed, closed to other users."""
     os.makedirs(path, mode=0o700, exist_ok=True)
-    os.chmod(path, 0o700)
+    if os.stat(path).st_mode & 0o077:
+        os.chmod(path, 0o700)
 
 
 def lockFolder(path: str) -> int | None:

@@ -15,6 +15,7 @@ from twisted.internet.interfaces import ITransport
 from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from zope.interface import Attribute, Interface, implementer
 
 from xmppservice.hub.contracts.storage import StorageRefused
 from xmppservice.storage.frames import DONE, READY, REFUSED, FrameBuffer
@@ -48,6 +49,21 @@ class Owner(Shape):
 
     def writerDown(self, reason: str) -> None:
         """Several starts failed in a row; they go on."""
+
+
+class IWriterProcess(Interface):
+    """The writer process, as the store sees it; it tells an `Owner` what happens."""
+
+    pid: int | None = Attribute("The process id; None while there is no process.")
+
+    def start() -> Deferred[None]:
+        """Fires when the database is open and up to date; errbacks `StorageRefused`."""
+
+    def stop() -> Deferred[None]:
+        """Let it finish what it has; fires when it is gone."""
+
+    def send(frame: bytes) -> None:
+        """Give it a frame; only between ready and lost."""
 
 
 class _Channel(Protocol):
@@ -85,6 +101,7 @@ class _Link(Factory):
         return _Channel(self._process)
 
 
+@implementer(IWriterProcess)
 class WriterProcess:
     """The child, its socket, and its restarts.
 

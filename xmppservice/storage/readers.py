@@ -44,11 +44,15 @@ class Readers:
         self._next()
         return done
 
+    def inline(self) -> Connection:
+        """The connection for reads in the calling thread."""
+        if self._inline is None:
+            self._inline = self._connect()
+        return self._inline
+
     def _runInline(self, operation: ReadOperation, args: Row) -> Deferred[list[ResultRow]]:
         try:
-            if self._inline is None:
-                self._inline = self._connect()
-            return succeed(operation.run(self._inline, args))
+            return succeed(operation.run(self._inline or self.inline(), args))
         except Exception as error:
             return fail(typedFailure(kindOf(error), f"{operation.name}: {textOf(error)}"))
 

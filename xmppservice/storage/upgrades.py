@@ -80,7 +80,7 @@ def _create(connection: Connection, tables: ModuleTables) -> None:
                 raw.execute(str(compileSQL(CreateIndex(index))))
         connection.execute(_RECORD, (tables.name, tables.version))
         raw.execute("COMMIT")
-    except BaseException:
+    except Exception:
         _rollBack(raw)
         raise
 
@@ -101,7 +101,7 @@ def _upgrade(connection: Connection, tables: ModuleTables, current: int) -> None
                 if not more:
                     connection.execute(_RECORD, (tables.name, upgrade.version))
                 raw.execute("COMMIT")
-            except BaseException:
+            except Exception:
                 _rollBack(raw)
                 raise
 

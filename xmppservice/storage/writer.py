@@ -24,7 +24,7 @@ from xmppservice.hub.contracts.storage import (
 from xmppservice.storage.batches import Groups
 from xmppservice.storage.frames import pack
 from xmppservice.storage.operations import Operations
-from xmppservice.storage.process import RowFailures, WriterProcess
+from xmppservice.storage.process import IWriterProcess, RowFailures
 from xmppservice.storage.readers import Readers
 from xmppservice.storage.store import BaseStore, typedFailure
 
@@ -65,7 +65,7 @@ class WriterStore(BaseStore):
         super().__init__(operations, readers)
         self._reactor = reactor
         self._gather = gather
-        self._process: WriterProcess | None = None
+        self._process: IWriterProcess | None = None
         self._allBulk = self._bulk
         self._bulk = frozenset()
         self._entries: list[Entry] = []
@@ -266,10 +266,10 @@ class WriterStore(BaseStore):
 
     # --- life ---------------------------------------------------------------------------------
 
-    def start(self, path: str, lock: int, arguments: list[str]) -> Deferred[None]:
+    def start(self, process: IWriterProcess) -> Deferred[None]:
         """Start the process; fires when it is ready, errbacks `StorageRefused`."""
-        self._process = WriterProcess(self._reactor, path, lock, arguments, self)
-        return self._process.start().addCallback(self._opened)
+        self._process = process
+        return process.start().addCallback(self._opened)
 
     def _opened(self, _: None) -> None:
         self._bulk = self._allBulk
