@@ -12,7 +12,7 @@ from zope.interface.verify import verifyObject
 
 from tests.auth.world import HOST, Avatar, MemoryStore, World
 from tests.protocol.sasl.scramclient import ScramClient
-from xmppservice.auth.portal import DEFAULT_POLICY, failureFor, offered, portalFor, refusal
+from xmppservice.auth.portal import DEFAULT_POLICY, allowed, failureFor, offered, portalFor, refusal
 from xmppservice.auth.realm import Realm
 from xmppservice.hub.contracts.auth import (
     ICertificate,
@@ -360,6 +360,11 @@ class OfferTests(WorldCase):
     def test_policy(self) -> None:
         """What the configuration does not permit is not offered."""
         self.assertEqual(offered(self.world.portal, True, BINDINGS, {"PLAIN", "ANONYMOUS"}), ["PLAIN", "ANONYMOUS"])
+
+    def test_allowed(self) -> None:
+        """What a host allows at all does not depend on a connection."""
+        self.assertEqual(allowed(self.world.portal), DEFAULT_POLICY)
+        self.assertEqual(allowed(portalFor(self.world.realm, []), MECHANISMS), frozenset())
 
     def test_refusal(self) -> None:
         """Asking for what was not offered is told why (6.5.4, 6.5.7, 6.5.9)."""

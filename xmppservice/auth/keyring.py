@@ -55,12 +55,13 @@ class Keyring:
     def _choose(self, record: StoredRecord | None, local: str, mechanisms: Sequence[str]) -> Entry:
         """Take the same steps for everybody, so that time tells nothing either."""
         decoy = self._decoy(local, mechanisms[0])
-        stored = StoredSecrets.decode(self._nobody if record is None else record.secrets)
-        if record is not None:
-            for mechanism in mechanisms:
-                if mechanism in stored.hashes:
-                    return Entry(True, record.enabled, mechanism, stored.hashes[mechanism])
-        return Entry(record is not None, record is not None and record.enabled, mechanisms[0], decoy)
+        hashes = StoredSecrets.decode(self._nobody if record is None else record.secrets).hashes
+        mechanism = next((name for name in mechanisms if name in hashes), None)
+        if record is None:
+            return Entry(False, False, mechanisms[0], decoy)
+        if mechanism is None:
+            return Entry(True, record.enabled, mechanisms[0], decoy)
+        return Entry(True, record.enabled, mechanism, hashes[mechanism])
 
     def _decoy(self, local: str, mechanism: str) -> HashSecrets:
         seed = hmac.digest(self._decoyKey, f"{mechanism}\0{local}".encode(), "sha512")

@@ -40,6 +40,11 @@ def portalFor(
     return portal
 
 
+def allowed(portal: Portal, policy: Collection[str] = DEFAULT_POLICY) -> frozenset[str]:
+    """Return the mechanisms that `policy` permits and the portal has a checker for, whatever the connection."""
+    return frozenset(name for name, info in MECHANISMS.items() if name in policy and _checkable(info, portal))
+
+
 def offered(
     portal: Portal,
     tls: bool,
@@ -51,10 +56,9 @@ def offered(
 
     That is: what `policy` permits, the state of the connection allows, and the portal has a checker for.
     """
+    names = allowed(portal, policy)
     return [
-        info.name
-        for info in MECHANISMS.values()
-        if info.name in policy and _checkable(info, portal) and _possible(info, tls, bindings, certificate)
+        name for name, info in MECHANISMS.items() if name in names and _possible(info, tls, bindings, certificate)
     ]
 
 
