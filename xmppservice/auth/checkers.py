@@ -136,5 +136,5 @@ class FirstOf:
         return answer
 
     def _next(self, failure: Failure, index: int, credentials: Any) -> Deferred[AvatarId]:
-        failure.trap(UnauthorizedLogin)  # type: ignore[no-untyped-call]
+        failure.trap(UnauthorizedLogin)
         return self._ask(index, credentials)

@@ -59,7 +59,7 @@ class StockChecker:
         return maybeDeferred(ask, credentials)
 
     def _askAgain(self, failure: Failure, credentials: Any) -> Deferred[AvatarId | str]:
-        failure.trap(UnauthorizedLogin)  # type: ignore[no-untyped-call]
+        failure.trap(UnauthorizedLogin)
         try:
             text = TextCredentials(credentials.username.decode("utf-8"), credentials.password.decode("utf-8"))
         except UnicodeDecodeError:
