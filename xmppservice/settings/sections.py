@@ -88,17 +88,16 @@ class Auth:
     )
     anonymous: bool = option(False, "Offer ANONYMOUS too: anybody may log in and gets a temporary address.")
     tries: int = option(5, "Failed tries on one stream before it is closed.", range=(1, 100))
-    delay: Duration = option(
-        1.0, "Delay of the answer to a failed try; doubled with each further failure from one address. 0 for none."
-    )
     iterations: int = option(10_000, "PBKDF2 iterations of newly stored SCRAM keys.", range=(10_000, 10_000_000))
 
 
 @attrs.frozen
 class Limits:
-    """``[limits]``: what one client may use. A number of 0 means no limit where the help says so."""
+    """``[limits]``: what one client may use."""
 
-    enabled: bool = option(True, "Whether limits are in force; false is for test beds.")
+    enabled: bool = option(
+        True, "Whether connections, sessions and failed logins are limited; false is for test beds. Sizes are always."
+    )
     preAuthBytes: Size = option(8 * 1024, "Largest element before authentication.", range=(1024, None))
     preAuthElements: int = option(32, "Most elements inside one element before authentication.", range=(8, None))
     preAuthTotal: Size = option(64 * 1024, "Bytes in all before authentication.", range=(4096, None))
@@ -110,48 +109,18 @@ class Limits:
     tokenBytes: Size = option(
         64 * 1024, "Largest attribute, name or piece of text before its next markup.", range=(1024, None)
     )
-    connections: int = option(
-        1000, "Connections from one address that have not logged in yet. 0 for no limit.", range=(0, None)
-    )
-    resources: int = option(10, "Sessions of one account at the same time. 0 for no limit.", range=(0, None))
-    rate: Size = option(0, "Bytes a second that one client may send in the long run. 0 for no limit.")
-    burst: Size = option(
-        1024 * 1024, "Bytes that one client may send at once before `rate` holds it back.", range=(10_000, None)
-    )
     queue: Size = option(
         256 * 1024,
         "Bytes that may wait for a client that does not read; over it the stream is closed.",
         range=(10_000, None),
     )
-    rosterItems: int = option(1000, "Contacts of one account. 0 for no limit.", range=(0, None))
-    silence: Duration = option(300.0, "Silence of a client after which it is pinged (XEP-0199). 0 for never.")
+    perAddress: int = option(100, "Connections from one address (IPv6: one /64 network).", range=(1, None))
+    unauthenticated: int = option(2000, "Connections in all that have not logged in yet.", range=(1, None))
+    resources: int = option(10, "Sessions of one account at the same time.", range=(1, None))
+    silence: Duration = option(300.0, "Silence of a client after which it is pinged (XEP-0199).", range=(10, None))
     pingTime: Duration = option(
         60.0, "Time a client has to answer such a ping before its stream is closed.", range=(1, None)
     )
-
-    def effective(self) -> Limits:
-        """What to enforce: this, or with `enabled` false something that no ordinary test reaches."""
-        if self.enabled:
-            return self
-        much = 64 * 1024 * 1024
-        return attrs.evolve(
-            self,
-            preAuthBytes=much,
-            preAuthElements=1_000_000,
-            preAuthTotal=much,
-            authTime=3600.0,
-            stanzaBytes=much,
-            stanzaElements=1_000_000,
-            depth=1024,
-            attributes=10_000,
-            tokenBytes=much,
-            connections=0,
-            resources=0,
-            rate=0,
-            queue=much,
-            rosterItems=0,
-            silence=0.0,
-        )
 
 
 @attrs.frozen
