@@ -1,0 +1,1 @@
+"""Load generator and benchmark driver; ``python -m benchmarks.run --help``."""

@@ -1,0 +1,1 @@
+"""A cheap XMPP load generator: epoll, sockets and byte patterns, no XML parser after the login."""

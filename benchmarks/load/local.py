@@ -1,0 +1,153 @@
+"""Starts the real server in a folder of its own, with users, and stops it again."""
+
+import datetime
+import ipaddress
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from benchmarks.load.link import LoadError
+
+DOMAIN = "localhost"
+
+_CONFIG = """\
+data = "var"
+
+[database]
+url = "sqlite"
+
+[listen]
+c2s = ["tcp:{port}:interface=127.0.0.1"]
+c2s_tls = ["tcp:{tlsPort}:interface=127.0.0.1"]
+
+[tls]
+policy = "optional"
+certificates = "certs"
+
+[limits]
+enabled = false
+
+[hosts."{domain}"]
+"""
+
+
+def freePort() -> int:
+    """A port on loopback that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class LocalServer:
+    """The project's own server, started with this interpreter's ``twistd``, every default module enabled.
+
+    TLS is optional and limits are off; the database is an SQLite file, so that acknowledgements wait for the disk.
+    """
+
+    def __init__(self, folder: Path, password: str) -> None:
+        self.folder, self.password = folder, password
+        self.port, self.tlsPort = freePort(), freePort()
+        self.pid = 0
+        self._process: subprocess.Popen[bytes] | None = None
+        self._config = folder / "bench.toml"
+        (folder / "certs").mkdir(parents=True, exist_ok=True)
+        text = _CONFIG.format(port=self.port, tlsPort=self.tlsPort, domain=DOMAIN)
+        self._config.write_text(text)
+        self._config.chmod(0o600)
+        _certificate(folder / "certs")
+
+    def importUsers(self, numbers: Iterable[int]) -> int:
+        """Create the users that an earlier run in this folder has not created; the server must be down."""
+        done = self.folder / "users.done"
+        have = set(done.read_text().split()) if done.exists() else set()
+        new = [name for number in numbers if (name := f"user{number}") not in have]
+        if new:
+            listing = self.folder / "users.tsv"
+            listing.write_text("".join(f"{name}@{DOMAIN}\t{self.password}\n" for name in new))
+            listing.chmod(0o600)
+            self._command("xmppctl", "--config", str(self._config), "user", "import", str(listing))
+            done.write_text("\n".join(sorted(have | set(new))))
+        return len(new)
+
+    def start(self, limit: float = 30.0) -> None:
+        """Start the server and wait until it listens."""
+        log = (self.folder / "server.log").open("ab")
+        command = [_program("twistd"), "-n", "--pidfile=", "xmpp", "--config", str(self._config)]
+        self._process = subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        log.close()
+        self.pid = self._process.pid
+        end = time.perf_counter() + limit
+        while not (_listens(self.port) and _listens(self.tlsPort)):
+            if self._process.poll() is not None or time.perf_counter() > end:
+                tail = (self.folder / "server.log").read_text(errors="replace")[-2000:]
+                self.stop()
+                raise LoadError(f"the server does not listen:\n{tail}")
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        """SIGTERM, and SIGKILL if it is still there after 15 seconds; safe to call twice."""
+        process, self._process, self.pid = self._process, None, 0
+        if process is None or process.poll() is not None:
+            return
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(15.0)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(5.0)
+
+    def _command(self, name: str, *arguments: str) -> None:
+        done = subprocess.run([_program(name), *arguments], cwd=self.folder, capture_output=True, timeout=600.0)
+        if done.returncode:
+            raise LoadError(f"{name} {' '.join(arguments)}: {done.stderr.decode(errors='replace')[-1000:]}")
+
+
+def _program(name: str) -> str:
+    """A program of the environment that runs us."""
+    return os.path.join(os.path.dirname(sys.executable), name)
+
+
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 1.0).close()
+    except OSError:
+        return False
+    return True
+
+
+def _certificate(folder: Path) -> None:
+    """A self-signed P-256 certificate for the benchmark's host, made once."""
+    if (folder / f"{DOMAIN}.key").exists():
+        return
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, DOMAIN)])
+    now = datetime.datetime.now(datetime.UTC)
+    names = [x509.DNSName(DOMAIN), x509.IPAddress(ipaddress.IPv4Address("127.0.0.1"))]
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=365))
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    (folder / f"{DOMAIN}.crt").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    descriptor = os.open(folder / f"{DOMAIN}.key", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as out:
+        out.write(private)
