@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from twisted.cred.portal import Portal
 
     from xmppservice.hub.contracts import storage
+    from xmppservice.hub.contracts.administration import IAdministration
     from xmppservice.hub.contracts.auth import IScramSecrets, IThrottle
     from xmppservice.hub.contracts.clock import IClock
     from xmppservice.hub.contracts.stream import IStream
@@ -73,8 +74,10 @@ class Services:
 class VirtualHost:
     """One domain. `id` is its id in the storage."""
 
+    #: Set by whoever composes the server: Cred's portal, the salts for SCRAM, and administration.
     portal: Portal
-    secrets: IScramSecrets
+    secrets: IScramSecrets | None = None
+    administration: IAdministration
     throttle: IThrottle | None = None
 
     def __init__(

@@ -11,22 +11,21 @@ from __future__ import annotations
 import difflib
 import importlib
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from twisted.logger import Logger
 
 from xmppservice.hub.module import HostModule, IModuleMaker, ModuleMaker
-from xmppservice.hub.options import parseOptions
 
 if TYPE_CHECKING:
     from xmppservice.hub.host import VirtualHost
 
 log = Logger()
 
-#: Answers (host name, module name) with the module's table from the configuration.
-OptionTables = Callable[[str, str], Mapping[str, Any]]
+#: Answers (host name, module's name in the configuration, its class) with its checked options.
+OptionsOf = Callable[[str, str, type[HostModule]], Any]
 #: Told which module came to or went from which host.
 Listener = Callable[["VirtualHost", HostModule, bool], None]
 
@@ -38,10 +37,11 @@ class ModuleError(Exception):
 class Loader:
     """Knows which modules there are, and puts them on hosts.
 
-    `makers` are the plugins found (`twisted.plugin`); `tables` looks up options.
+    `makers` are the plugins found (`twisted.plugin`); `optionsOf` gives a module's options on a
+    host, by default those that nobody changed.
     """
 
-    def __init__(self, makers: Iterable[IModuleMaker], tables: OptionTables) -> None:
+    def __init__(self, makers: Iterable[IModuleMaker], optionsOf: OptionsOf | None = None) -> None:
         self.makers: dict[str, IModuleMaker] = {}
         for maker in makers:
             if maker.name in self.makers and self.makers[maker.name].module != maker.module:
@@ -49,7 +49,7 @@ class Loader:
                     f"two plugins are called {maker.name!r}: {self.makers[maker.name].module} and {maker.module}"
                 )
             self.makers[maker.name] = maker
-        self._tables = tables
+        self.optionsOf: OptionsOf = optionsOf or (lambda host, name, kind: kind.Options())
         self._listeners: list[Listener] = []
 
     def onChange(self, listener: Listener) -> None:
@@ -114,8 +114,7 @@ class Loader:
 
     def _make(self, host: VirtualHost, name: str) -> HostModule:
         kind = self.moduleClass(name)
-        options: Any = parseOptions(kind.Options, self._tables(host.name, kind.name), kind.name)
-        return kind(host, options)
+        return kind(host, self.optionsOf(host.name, name, kind))
 
     def _install(self, host: VirtualHost, modules: Sequence[HostModule]) -> None:
         provided = {interface for module in modules for interface in module.provides}
