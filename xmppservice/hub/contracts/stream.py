@@ -127,6 +127,7 @@ class IStreamHost(Interface):
 
     name: str = Attribute("str: the domain, prepared")
     portal = Attribute("twisted.cred.portal.Portal: judges credentials, yields IAccount")
+    secrets = Attribute("IScramSecrets or None: salts and counts; without it SCRAM is not offered")
     throttle = Attribute("IThrottle or None: growing delay per address and per account")
 
     def streamFeatures(stage: str, stream: IStream) -> list[Element]:

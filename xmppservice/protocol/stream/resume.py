@@ -7,17 +7,19 @@ its distance from the last one, taken modulo 2**32: a distance longer than the q
 a count of stanzas that were never sent. No other state is needed, so wrap-around needs
 no special case.
 
-The queue holds bytes and not trees: an entry is what was written to the stream, plus an
-integer key of whoever must know when it was taken (the spool), 0 for nobody.
+The queue holds bytes and not trees: an entry is what was written to the stream, plus a
+key of whoever must know when it was taken, None for nobody.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 MODULUS = 1 << 32
 _MASK = MODULUS - 1
 
-Entry = tuple[bytes, int]
-"""The bytes of one stanza as they were sent, and its spool key (0: none)."""
+Entry = tuple[bytes, Any]
+"""The bytes of one stanza as they were sent, and whatever its owner wants back with it."""
 
 
 class HandledCountTooHigh(Exception):
@@ -78,7 +80,7 @@ class ResumeQueue:
         """What the peer has not acknowledged, oldest first (a copy)."""
         return self._entries.copy()
 
-    def sent(self, data: bytes, key: int = 0) -> None:
+    def sent(self, data: bytes, key: Any = None) -> None:
         """Count one stanza as sent and keep its bytes until it is acknowledged."""
         self._entries.append((data, key))
         self.size += len(data)

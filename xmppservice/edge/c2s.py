@@ -1,0 +1,338 @@
+"""Client-to-server: the factory that owns all streams, and the service that listens.
+
+One timer serves all connections. Each second the sweep looks at the streams that have a
+deadline (not authenticated yet, or closing); every few seconds it ages every bound stream
+by one, asks those that have been silent for long for a sign of life, and gives up those
+that then stay silent (RFC 6120 4.6). The sweep runs only while there are connections.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import attrs
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, DeferredList, gatherResults
+from twisted.internet.interfaces import (
+    IAddress,
+    IDelayedCall,
+    IListeningPort,
+    IReactorTime,
+    IStreamServerEndpoint,
+)
+from twisted.internet.protocol import Factory
+from twisted.logger import Logger
+
+from xmppservice.auth.portal import DEFAULT_POLICY, offered, refusal
+from xmppservice.auth.throttle import networkOf
+from xmppservice.edge.driver import StreamDriver
+from xmppservice.edge.settings import StreamSettings
+from xmppservice.edge.tls import TLSProvider
+from xmppservice.edge.writer import GatheredWriter
+from xmppservice.hub.contracts.stream import IStreamHost
+from xmppservice.protocol.errors import SASLFailure
+from xmppservice.protocol.sasl.credentials import ClientCertificate, ScramCredentials
+from xmppservice.protocol.sasl.registry import MECHANISMS
+from xmppservice.protocol.stream.machine import StreamMachine
+from xmppservice.protocol.stream.roles import ABSENT, StreamLimits
+from xmppservice.wire.element import Element
+
+_log = Logger()
+
+SWEEP = 1.0
+
+
+@attrs.define
+class Facts:
+    """What the machine must know of a host (`roles.HostFacts`), worked out once per host."""
+
+    host: IStreamHost
+    name: str
+    mechanisms: tuple[str, ...]
+    tls: str
+    policy: frozenset[str]
+
+    def refusal(self, name: str, secure: bool) -> SASLFailure:
+        """Why a mechanism that was not offered is refused (RFC 6120 6.5)."""
+        return refusal(name, self.host.portal, secure, self.policy)
+
+
+class C2SFactory(Factory):
+    """Makes a `StreamDriver` for each client that connects, and keeps them all.
+
+    `hostFor` finds a virtual host by its prepared domain; `defaultHost` names us to those who
+    ask for none we know. Without `tls` STARTTLS is not offered.
+    """
+
+    noisy = False
+
+    def __init__(
+        self,
+        hostFor: Callable[[str], IStreamHost | None],
+        defaultHost: str,
+        settings: StreamSettings,
+        clock: IReactorTime,
+        tls: TLSProvider | None = None,
+        writer: GatheredWriter | None = None,
+    ) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.tls = tls
+        self.writer = writer or GatheredWriter(clock)
+        self.defaultHost = defaultHost
+        self.streams: set[StreamDriver] = set()
+        self.accepting = True
+        self._hostFor = hostFor
+        self._facts: dict[str, Facts] = {}
+        self._limits = StreamLimits(settings.preAuth.stanzaBytes, settings.authenticated.stanzaBytes,
+                                    int(settings.silence))  # fmt: skip
+        self._deadlines: dict[StreamDriver, float] = {}
+        self._perNetwork: dict[str, int] = {}
+        self._sweeping: IDelayedCall | None = None
+        self._emptied: list[Deferred[None]] = []
+        self._granularity = max(1, int(min(10.0, settings.silence / 4, settings.silenceAnswer / 4)))
+        self._sinceAging = 0
+        self._probeAt = math.ceil(settings.silence / self._granularity)
+        self._giveUpAt = self._probeAt + math.ceil(settings.silenceAnswer / self._granularity)
+
+    # -- hosts ----------------------------------------------------------------------------
+
+    def factsFor(self, domain: str) -> Facts | None:
+        """What streams must know of a host; None if it is not ours."""
+        host = self._hostFor(domain)
+        if host is None:
+            self._facts.pop(domain, None)
+            return None
+        known = self._facts.get(domain)
+        if known is None or known.host is not host:
+            known = self._facts[domain] = self._learn(host)
+        return known
+
+    def _learn(self, host: IStreamHost) -> Facts:
+        policy = DEFAULT_POLICY if self.settings.mechanisms is None else self.settings.mechanisms
+        anything = offered(host.portal, True, {"any": b""}, policy, ClientCertificate(()))
+        names = [name for name in anything if host.secrets or MECHANISMS[name].credentials is not ScramCredentials]
+        available = self.tls is not None and self.tls.has(host.name)
+        # A host that must be secured and cannot be offers nothing at all, rather than no TLS.
+        tls = self.settings.tls if available or self.settings.tls == "required" else ABSENT
+        return Facts(host, host.name, tuple(names), tls, frozenset(policy))
+
+    def refresh(self, settings: StreamSettings | None = None) -> None:
+        """Learn hosts, portals and certificates anew; new streams see the difference."""
+        if settings is not None:
+            self.settings = settings
+        self._facts.clear()
+
+    def hostOf(self, driver: StreamDriver) -> IStreamHost:
+        """The host that a stream in negotiation has addressed."""
+        assert driver.machine is not None and isinstance(driver.machine.host, Facts)
+        return driver.machine.host.host
+
+    # -- what drivers ask -----------------------------------------------------------------
+
+    def makeMachine(self, driver: StreamDriver) -> StreamMachine:
+        """The machine of a new stream."""
+
+        def extras(stage: str) -> list[Element]:
+            return self.hostOf(driver).streamFeatures(stage, driver)
+
+        return StreamMachine(self.factsFor, self.defaultHost, self._limits, extras, self.settings.tries)
+
+    def startTLS(self, driver: StreamDriver, domain: str) -> Any:
+        """Put TLS on a driver's transport; returns the new transport."""
+        assert self.tls is not None
+        return self.tls.startTLS(driver, driver.transport, domain, self.clock)
+
+    def connected(self, driver: StreamDriver) -> None:
+        """A connection is up and has a while to authenticate."""
+        self.streams.add(driver)
+        self._count(driver.peer, 1)
+        self._setDeadline(driver, self.settings.authenticationDeadline)
+        if self._sweeping is None:
+            self._sweeping = self.clock.callLater(SWEEP, self._sweep)
+
+    def authenticated(self, driver: StreamDriver) -> None:
+        """The peer has said who it is, and has as long again to bind."""
+        self._setDeadline(driver, self.settings.authenticationDeadline)
+
+    def bound(self, driver: StreamDriver) -> None:
+        """Negotiation is over: no deadline any more."""
+        self._deadlines.pop(driver, None)
+
+    def closing(self, driver: StreamDriver, seconds: float) -> None:
+        """The stream is over; the connection must be within this time."""
+        self._setDeadline(driver, seconds)
+
+    def disconnected(self, driver: StreamDriver) -> None:
+        """The connection is gone."""
+        if driver in self.streams:
+            self.streams.discard(driver)
+            self._deadlines.pop(driver, None)
+            self._count(driver.peer, -1)
+        if not self.streams:
+            if self._sweeping is not None:
+                self._sweeping.cancel()
+                self._sweeping = None
+            emptied, self._emptied = self._emptied, []
+            for waiter in emptied:
+                waiter.callback(None)
+
+    def _setDeadline(self, driver: StreamDriver, seconds: float) -> None:
+        self._deadlines[driver] = self.clock.seconds() + seconds
+
+    # -- admission ------------------------------------------------------------------------
+
+    def buildProtocol(  # type: ignore[override]
+        self, addr: IAddress | None
+    ) -> StreamDriver | None:
+        """A driver, or None (the connection is closed) for one connection too many (XEP-0205)."""
+        if not self.accepting:
+            return None
+        settings = self.settings
+        if settings.enabled:
+            network = networkOf(str(getattr(addr, "host", "")))
+            if self._perNetwork.get(network, 0) >= settings.perAddress:
+                return None
+            if len(self._deadlines) >= settings.unauthenticated:
+                return None
+        return StreamDriver(self)
+
+    def _count(self, address: str, change: int) -> None:
+        network = networkOf(address)
+        count = self._perNetwork.get(network, 0) + change
+        if count > 0:
+            self._perNetwork[network] = count
+        else:
+            self._perNetwork.pop(network, None)
+
+    # -- time -----------------------------------------------------------------------------
+
+    def _sweep(self) -> None:
+        self._sweeping = self.clock.callLater(SWEEP, self._sweep)
+        # A second early rather than late: the limit is a promise.
+        now = self.clock.seconds() + SWEEP / 2
+        for driver, deadline in list(self._deadlines.items()):
+            if deadline <= now:
+                self._deadlines.pop(driver, None)
+                driver.expire()
+        self._sinceAging += 1
+        if self._sinceAging >= self._granularity:
+            self._sinceAging = 0
+            self._age()
+
+    def _age(self) -> None:
+        probeAt, giveUpAt = self._probeAt, self._giveUpAt
+        for driver in list(self.streams):
+            driver.quiet = quiet = driver.quiet + 1
+            if quiet >= probeAt and driver.session is not None:
+                if quiet >= giveUpAt:
+                    driver.timeOut()
+                elif quiet == probeAt:
+                    driver.probe()
+
+    # -- the end --------------------------------------------------------------------------
+
+    def shutDown(self) -> Deferred[None]:
+        """Tell every stream that the server stops; fires when all connections are closed."""
+        self.accepting = False
+        done: Deferred[None] = Deferred()
+        for driver in list(self.streams):
+            driver.shutDown()
+        self.writer.flush()
+        if self.streams:
+            self._emptied.append(done)
+        else:
+            done.callback(None)
+        return done
+
+    def abandon(self) -> None:
+        """Drop every connection that is still there."""
+        for driver in list(self.streams):
+            if driver.transport is not None:
+                driver.transport.abortConnection()
+
+
+class C2SService(Service):
+    """Listens for clients: `endpoints` with STARTTLS, `tlsEndpoints` with direct TLS.
+
+    Ports are bound in `privilegedStartService`; until `startService` whoever connects waits
+    in the kernel's queue.
+    """
+
+    def __init__(
+        self,
+        factory: C2SFactory,
+        endpoints: Iterable[IStreamServerEndpoint],
+        tlsEndpoints: Iterable[IStreamServerEndpoint] = (),
+        name: str = "c2s",
+    ) -> None:
+        self.factory = factory
+        self.name = name
+        self.ports: list[IListeningPort] = []
+        self._endpoints = list(endpoints)
+        self._tlsEndpoints = list(tlsEndpoints)
+        self._binding: Deferred[None] | None = None
+
+    def privilegedStartService(self) -> None:
+        """Bind the ports; the first failure is kept for `startService`."""
+        factory = self.factory
+        pending = [endpoint.listen(factory) for endpoint in self._endpoints]
+        if self._tlsEndpoints:
+            assert factory.tls is not None, "direct TLS needs certificates"
+            direct = factory.tls.directFactory(factory, factory.clock)
+            pending += [endpoint.listen(direct) for endpoint in self._tlsEndpoints]
+        for listening in pending:
+            listening.addCallback(self._listening)
+        self._binding = gatherResults(pending, consumeErrors=True).addErrback(self._notBound)
+        self._binding.addErrback(lambda failure: failure)
+
+    def _listening(self, port: IListeningPort) -> None:
+        self.ports.append(port)
+        if not self.running and hasattr(port, "stopReading"):
+            port.stopReading()
+
+    def _notBound(self, failure: Any) -> Any:
+        failure.trap(Exception)
+        return failure.value.subFailure
+
+    def startService(self) -> Deferred[None]:
+        """Accept; fails if a port could not be bound."""
+        super().startService()  # type: ignore[no-untyped-call]
+        if self._binding is None:
+            self.privilegedStartService()
+        assert self._binding is not None
+        binding, self._binding = self._binding, None
+        self.factory.accepting = True
+
+        def accept(_: object) -> None:
+            for port in self.ports:
+                if hasattr(port, "startReading"):
+                    port.startReading()
+
+        return binding.addCallback(accept)
+
+    def stopService(self) -> Deferred[None]:
+        """Stop accepting, tell every stream, wait for them to close, drop the rest."""
+        super().stopService()  # type: ignore[no-untyped-call]
+        ports, self.ports = self.ports, []
+        factory = self.factory
+        closed: Deferred[Any] = DeferredList([_stop(port) for port in ports], consumeErrors=True)
+        drained = factory.shutDown()
+        limit = factory.clock.callLater(factory.settings.closingDeadline, factory.abandon)
+
+        def done(_: object) -> Deferred[None]:
+            if limit.active():
+                limit.cancel()
+            return closed.addCallback(lambda _: None)
+
+        return drained.addCallback(done)
+
+
+def _stop(port: IListeningPort) -> Deferred[Any]:
+    stopping = port.stopListening()
+    if stopping is None:
+        stopping = Deferred()
+        stopping.callback(None)
+    return stopping
