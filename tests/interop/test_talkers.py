@@ -104,3 +104,18 @@ def test_findsOfflineMessages(program: Program, account: Callable[[str], str], l
     third = login(alice.jid, program)
     third.ask("askPing", "pong", to="localhost")
     assert not any(each["event"] == "message" for each in third.events)
+
+
+def test_survivesALostConnection(program: Program, account: Callable[[str], str], login: Login) -> None:
+    """After a cut the client resumes its stream (XEP-0198), and what was sent meanwhile arrives, once and in order."""
+    alice, bob = login(account("alice"), program), login(account("bob"))
+    alice.tell("drop")
+    for body in ("first", TEXT, "last"):
+        bob.tell("chat", to=alice.jid, body=body)
+    alice.expect("resumed")
+    assert [alice.expect("message", sender=bob.jid)["body"] for _ in range(3)] == ["first", TEXT, "last"]
+    alice.ask("askPing", "pong", to="localhost")
+    assert not any(each["event"] == "message" for each in alice.events)
+    alice.tell("chat", to=bob.jid, body="still here")
+    bob.expect("message", sender=alice.jid, body="still here")
+    alice.logout()

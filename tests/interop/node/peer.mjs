@@ -32,6 +32,7 @@ function connect(login) {
     await xmpp.send(xml("presence"));
     tell("online", { jid: address.toString() });
   });
+  xmpp.streamManagement.on("resumed", () => tell("resumed"));
   xmpp.start().catch((error) => {
     tell("ended", { reason: String(error) });
     process.exit(0);
@@ -52,6 +53,11 @@ function commandsOf(xmpp) {
     askPing: async ({ to }) => {
       await xmpp.iqCaller.request(xml("iq", { type: "get", to }, xml("ping", "urn:xmpp:ping")));
       tell("pong", { from: to });
+    },
+    drop: () => {
+      xmpp.reconnect.delay = 100;
+      xmpp.reconnect.start();
+      xmpp.socket.socket.destroy();
     },
     logout: async () => {
       await xmpp.send(xml("presence", { type: "unavailable" }));

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import warnings
 from typing import Any
 
@@ -49,6 +50,7 @@ class Client:
         self.client.on_failure.connect(lambda error: self.end(repr(error)))
         self.client.on_stopped.connect(self.end)
         self.client.on_stream_established.connect(lambda: tell("online", jid=str(self.client.local_jid)))
+        self.client.on_stream_resumed.connect(lambda: tell("resumed"))
         self.watch()
 
     def end(self, reason: str = "stopped") -> None:
@@ -100,6 +102,11 @@ class Client:
         """Asks an address for a sign of life (XEP-0199)."""
         await aioxmpp.ping.ping(self.client, aioxmpp.JID.fromstr(to))
         tell("pong", **{"from": to})
+
+    async def drop(self) -> None:
+        """Cuts the connection without a word, as a lost network does; the library comes back by itself."""
+        connection = self.client.stream._xmlstream.transport.get_extra_info("socket")
+        connection.shutdown(socket.SHUT_RDWR)
 
     async def logout(self) -> None:
         """Says goodbye and closes the stream."""

@@ -19,19 +19,24 @@ class Client(slixmpp.ClientXMPP):
         self.ca_certs = login.ca
         self.enable_direct_tls = login.direct
         self.enable_starttls = not login.direct
-        self.leaving = False
+        self.login = login
+        self.leaving = self.dropped = False
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         for plugin in ("xep_0030", "xep_0199", "xep_0203", "xep_0198"):
             self.register_plugin(plugin)
         self.add_event_handler("session_start", self.begin)
+        self.add_event_handler("session_resumed", self.onResumed)
         self.add_event_handler("message", self.onMessage)
         self.add_event_handler("presence", self.onPresence)
         for event in ("failed_all_auth", "ssl_invalid_chain", "connection_failed", "disconnected"):
             self.add_event_handler(event, lambda reason, event=event: self.end(f"{event}: {reason}"))
 
     def end(self, reason: str) -> None:
-        """Remembers why the connection ended."""
-        if not self.ended.done():
+        """Remembers why the connection ended, or comes back if it was cut on purpose."""
+        if self.dropped:
+            self.dropped = False
+            self.connect(self.login.host, self.login.port)
+        elif not self.ended.done():
             self.ended.set_result(reason)
 
     async def begin(self, event: Any) -> None:
@@ -39,6 +44,10 @@ class Client(slixmpp.ClientXMPP):
         await self.get_roster()
         self.send_presence()
         tell("online", jid=str(self.boundjid))
+
+    def onResumed(self, event: Any) -> None:
+        """Tells that the old stream goes on (XEP-0198)."""
+        tell("resumed")
 
     def onMessage(self, message: Any) -> None:
         """Tells of a message, and whether it was kept for us."""
@@ -74,6 +83,11 @@ class Client(slixmpp.ClientXMPP):
         """Asks an address for a sign of life (XEP-0199)."""
         answer = await self["xep_0199"].send_ping(to)
         tell("pong", **{"from": str(answer["from"])})
+
+    async def drop(self) -> None:
+        """Cuts the connection without a word, as a lost network does."""
+        self.dropped = True
+        self.transport.abort()
 
     async def logout(self) -> None:
         """Says goodbye and closes the stream."""
