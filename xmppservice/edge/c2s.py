@@ -32,7 +32,7 @@ from xmppservice.edge.settings import StreamSettings
 from xmppservice.edge.tls import TLSProvider
 from xmppservice.edge.writer import GatheredWriter
 from xmppservice.hub.contracts.stream import IStreamHost
-from xmppservice.protocol.errors import SASLFailure
+from xmppservice.protocol.errors import SASLFailure, StreamError
 from xmppservice.protocol.sasl.credentials import ClientCertificate, ScramCredentials
 from xmppservice.protocol.sasl.registry import MECHANISMS
 from xmppservice.protocol.stream.machine import StreamMachine
@@ -127,8 +127,10 @@ class C2SFactory(Factory):
 
     def hostOf(self, driver: StreamDriver) -> IStreamHost:
         """The host that a stream in negotiation has addressed."""
-        assert driver.machine is not None and isinstance(driver.machine.host, Facts)
-        return driver.machine.host.host
+        assert driver.negotiation is not None
+        facts = driver.negotiation.machine.host
+        assert isinstance(facts, Facts)
+        return facts.host
 
     # -- what drivers ask -----------------------------------------------------------------
 
@@ -152,6 +154,14 @@ class C2SFactory(Factory):
         self._setDeadline(driver, self.settings.authenticationDeadline)
         if self._sweeping is None:
             self._sweeping = self.clock.callLater(SWEEP, self._sweep)
+
+    def moved(self, driver: StreamDriver, address: str) -> None:
+        """The peer's address turned out to be another (PROXY protocol): it counts there."""
+        self._count(driver.peer, -1)
+        driver.peer = address
+        self._count(address, 1)
+        if self.settings.enabled and self._perNetwork[networkOf(address)] > self.settings.perAddress:
+            driver.fail(StreamError("policy-violation", "too many connections"))
 
     def authenticated(self, driver: StreamDriver) -> None:
         """The peer has said who it is, and has as long again to bind."""

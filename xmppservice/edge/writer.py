@@ -46,7 +46,7 @@ def unsent(connection: Connection) -> int:
 def sendNow(connection: Connection, data: bytes) -> None:
     """Write to a connection, without the round trip through epoll if nothing is pending."""
     if connection.dataBuffer or connection._tempDataLen or connection.disconnecting or not connection.connected:
-        connection.write(data)  # type: ignore[no-untyped-call]
+        connection.write(data)
         return
     try:
         taken = connection.socket.send(data)
@@ -54,7 +54,7 @@ def sendNow(connection: Connection, data: bytes) -> None:
         # Full, or broken: the transport finds out which, and reports it in the usual way.
         taken = 0
     if taken != len(data):
-        connection.write(data[taken:])  # type: ignore[no-untyped-call]
+        connection.write(data[taken:])
 
 
 @implementer(IPullProducer)
@@ -70,7 +70,7 @@ class _Drain:
 
     def start(self, connection: Connection) -> None:
         """Registering asks for data at once; only the next request means drained."""
-        connection.registerProducer(self, False)  # type: ignore[no-untyped-call]
+        connection.registerProducer(self, False)
         self._armed = True
 
     def resumeProducing(self) -> None:
@@ -189,7 +189,7 @@ class Outlet:
                 except OSError:
                     taken = 0
                 if taken != len(data):
-                    connection.write(data[taken:])  # type: ignore[union-attr,no-untyped-call]
+                    connection.write(data[taken:])  # type: ignore[union-attr]
             else:
                 self._writeBehind(data)
         if self._callbacks is not None:
@@ -199,7 +199,8 @@ class Outlet:
         """Write through the transport: TLS, memory, or a peer that reads slowly."""
         connection = self._connection
         if connection is not None and unsent(connection) > self.outgoing:
-            # A single burst may exceed the cap; what comes on top of it may not.
+            # A single burst may exceed the cap; what comes on top of it may not, and is not sent.
+            self._callbacks = None
             self.overflow()
         elif self.transport is not None:
             self.transport.write(data)
@@ -221,7 +222,7 @@ class Outlet:
         """The connection's buffer is empty again."""
         drain, self._drain = self._drain, None
         if self._connection is not None:
-            self._connection.unregisterProducer()  # type: ignore[no-untyped-call]
+            self._connection.unregisterProducer()
         if drain is not None:
             _runAll(drain.callbacks)
 

@@ -1,0 +1,205 @@
+"""From connection to session: performs what the stream machine asks of its driver.
+
+A `Negotiation` lives from the first byte to the bound session and is dropped then, with
+machine, avatar and all; a bound stream keeps only the logout.
+
+The driver gives it one item of the parser at a time. An ask that needs an answer holds
+the driver's input until the answer is there, so order is kept whatever takes how long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.python.failure import Failure
+
+from xmppservice.edge.login import Avatar, fetchSecrets, judge, saslFailure
+from xmppservice.hub.contracts.stream import ISession, ResumeFailed
+from xmppservice.protocol.errors import StanzaError, StreamError
+from xmppservice.protocol.stanza import errorFor
+from xmppservice.protocol.stream import events
+from xmppservice.protocol.stream.machine import StreamMachine
+from xmppservice.wire.element import Element
+
+if TYPE_CHECKING:
+    from xmppservice.edge.driver import StreamDriver
+
+Answer = Callable[[Any], object]
+
+
+class Negotiation:
+    """The machine of one stream, with the hands it needs."""
+
+    __slots__ = ("_fresh", "_securing", "avatar", "driver", "machine", "over")
+
+    def __init__(self, driver: StreamDriver, machine: StreamMachine, securing: bool) -> None:
+        self.driver = driver
+        self.machine = machine
+        self.avatar: Any = None
+        self.over = False
+        self._fresh = True
+        #: A TLS handshake is under way; the first bytes that come through it prove it done.
+        self._securing = securing
+
+    # -- what the driver calls ------------------------------------------------------------
+
+    def secure(self) -> None:
+        """Data has come: if TLS was being started, it protects the stream now."""
+        if self._fresh:
+            self._fresh = False
+            self.driver.identify()
+        if self._securing:
+            self._securing = False
+            driver = self.driver
+            driver.secure = True
+            tls = driver.factory.tls
+            if tls is not None:
+                self.machine.secured(tls.bindings(driver.transport), tls.clientCertificate(driver.transport))
+
+    def take(self, item: object) -> None:
+        """Take one item of the parser."""
+        self.perform(self.machine.receive(item))
+
+    def fail(self, error: StreamError) -> None:
+        """End the stream with an error."""
+        self.perform(self.machine.fail(error))
+
+    def close(self, expected: bool) -> None:
+        """End the stream in peace."""
+        self.perform(self.machine.close(expected))
+
+    # -- what the machine asks ------------------------------------------------------------
+
+    def perform(self, asks: list[events.Ask]) -> None:
+        """Do what is asked, in order."""
+        self.driver.id = self.machine.id
+        for ask in asks:
+            if isinstance(ask, events.Send):
+                self.driver.send(ask.data)
+            else:
+                _PERFORM[type(ask)](self, ask)
+
+    def _wait(self, due: Deferred[Any], answered: Answer, failed: Answer) -> None:
+        """Hold the input until `due` has its result."""
+        driver = self.driver
+        driver.hold()
+        due.addBoth(driver.answered)
+        due.addCallbacks(answered, failed)
+        due.addErrback(driver.fault)
+        due.addBoth(lambda _: driver.release())
+
+    def _startTLS(self, ask: events.StartTLS) -> None:
+        """RFC 6120 5.4.2.3; hardening T01: nothing unprotected may follow."""
+        driver, host = self.driver, self.machine.host
+        assert host is not None
+        if driver.remainder():
+            self.fail(StreamError("policy-violation", "data behind <starttls/>"))
+            return
+        driver.send(ask.proceed)
+        driver.flush()
+        driver.restart(driver.factory.settings.preAuth)
+        self._securing = True
+        driver.openOutlet(driver.factory.startTLS(driver, host.name))
+
+    def _restart(self, ask: events.Restart) -> None:
+        """The peer is authenticated and begins a new stream, with the limits of known peers."""
+        driver = self.driver
+        driver.restart(driver.factory.settings.authenticated)
+        driver.factory.authenticated(driver)
+
+    def _fetchSecrets(self, ask: events.FetchSecrets) -> None:
+        self._wait(fetchSecrets(self.driver, ask.user, ask.mechanism), self._secretsFetched, self._loginFailed)
+
+    def _secretsFetched(self, answer: tuple[bytes, int]) -> None:
+        self.perform(self.machine.secretsFetched(*answer))
+
+    def _login(self, ask: events.Login) -> None:
+        self._wait(judge(self.driver, ask.credentials), self._loggedIn, self._loginFailed)
+
+    def _loggedIn(self, answer: Avatar) -> None:
+        _, avatar, logout = answer
+        if self.over:
+            logout()
+            return
+        self.avatar = avatar
+        self.driver.setLogout(logout)
+        self.perform(self.machine.loggedIn(avatar.jid))
+
+    def _loginFailed(self, failure: Failure) -> None:
+        self.perform(self.machine.loginFailed(saslFailure(failure)))
+
+    def _preAuth(self, ask: events.PreAuth) -> None:
+        driver = self.driver
+        answer = maybeDeferred(driver.factory.hostOf(driver).preAuth, ask.iq, driver)
+
+        def failed(failure: Failure) -> None:
+            error = failure.value
+            reply = errorFor(ask.iq, error) if isinstance(error, StanzaError) else None
+            if reply is None:
+                driver.fault(failure)
+            else:
+                self._preAuthAnswered(reply)
+
+        self._wait(answer, self._preAuthAnswered, failed)
+
+    def _preAuthAnswered(self, reply: Element) -> None:
+        self.perform(self.machine.preAuthAnswered(reply))
+
+    def _bind(self, ask: events.Bind) -> None:
+        self._wait(maybeDeferred(self.avatar.bind, self.driver, ask.resource), self._bound, self._bindFailed)
+
+    def _bound(self, session: ISession) -> None:
+        if self.over:
+            session.streamLost()
+            return
+        self.perform(self.machine.bound(session.jid))
+        self._done(session)
+
+    def _bindFailed(self, failure: Failure) -> None:
+        error = failure.value
+        if isinstance(error, StanzaError):
+            self.perform(self.machine.bindFailed(error))
+        else:
+            self.driver.fault(failure)
+
+    def _resume(self, ask: events.Resume) -> None:
+        resumption = maybeDeferred(self.avatar.resume, self.driver, ask.previd, ask.h)
+        self._wait(resumption, self._resumed, self._resumeFailed)
+
+    def _resumed(self, session: ISession) -> None:
+        if self.over:
+            session.streamLost()
+            return
+        self.perform(self.machine.resumed(session.jid))
+        self._done(session)
+
+    def _resumeFailed(self, failure: Failure) -> None:
+        error = failure.value
+        if isinstance(error, ResumeFailed):
+            self.perform(self.machine.resumeFailed(error.condition, error.h))
+        else:
+            self.driver.fault(failure)
+
+    def _done(self, session: ISession) -> None:
+        self.over = True
+        self.avatar = None
+        self.driver.attach(session)
+
+    def _close(self, ask: events.Close) -> None:
+        self.over = True
+        self.avatar = None
+        self.driver.letGo(ask.expected)
+
+
+_PERFORM: dict[type, Callable[[Negotiation, Any], None]] = {
+    events.StartTLS: Negotiation._startTLS,
+    events.Restart: Negotiation._restart,
+    events.FetchSecrets: Negotiation._fetchSecrets,
+    events.Login: Negotiation._login,
+    events.PreAuth: Negotiation._preAuth,
+    events.Bind: Negotiation._bind,
+    events.Resume: Negotiation._resume,
+    events.Close: Negotiation._close,
+}
