@@ -20,7 +20,7 @@ TEXT = "Grüße & <b>\u265a</b>"
 
 @pytest.fixture(autouse=True, scope="module")
 def present() -> None:
-    """Skips (or fails) before the server is started."""
+    """Skips (or fails) if the program is not installed."""
     GO_SENDXMPP.demand()
 
 

@@ -24,7 +24,7 @@ Open = Callable[..., Terminal]
 
 @pytest.fixture(autouse=True, scope="module")
 def present() -> None:
-    """Skips (or fails) before the server is started."""
+    """Skips (or fails) if the program is not installed."""
     PROFANITY.demand()
 
 

@@ -20,7 +20,7 @@ TEXT = "Grüße & <b>\u265a \U0001f600 ]]> \"'</b>"
 
 @pytest.fixture(params=TALKERS.values(), ids=lambda program: program.name)
 def program(request: pytest.FixtureRequest) -> Program:
-    """The client under test; asked for before the server is started, so that a skip costs nothing."""
+    """The client under test."""
     chosen: Program = request.param
     chosen.demand()
     return chosen
