@@ -77,6 +77,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--tls-kind", choices=("starttls", "direct"), default="starttls")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
     parser.add_argument("--folder", type=Path, help="server's folder, kept; a second run finds users and rosters done")
+    parser.add_argument(
+        "--profile", type=Path, help="run our server under cProfile (twice as slow); statistics go there"
+    )
     there = parser.add_argument_group("against a server that runs already, with users user0, user1, …")
     there.add_argument("--port", type=int, help="its port for plain and STARTTLS")
     there.add_argument("--tls-port", type=int, default=0, help="its port for direct TLS")
@@ -114,7 +117,7 @@ def _server(options: argparse.Namespace, stack: ExitStack) -> LocalServer | None
     if options.port is not None:
         return None
     folder = options.folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="xmppservice-bench-")))
-    server = LocalServer(folder.resolve(), options.password)
+    server = LocalServer(folder.resolve(), options.password, options.profile and options.profile.resolve())
     stack.callback(server.stop)
     start = time.perf_counter()
     new = server.importUsers(_users(options))

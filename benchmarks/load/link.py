@@ -30,7 +30,11 @@ class Link:
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         # The peer is on loopback: connecting either succeeds or is refused at once.
         self.sock.settimeout(10.0)
-        self.sock.connect((host, port))
+        try:
+            self.sock.connect((host, port))
+        except OSError as problem:
+            self.sock.close()
+            raise LoadError(f"cannot connect to {host}:{port}: {problem}") from problem
         self.sock.setblocking(False)
         self.fd = self.sock.fileno()
         self.out = bytearray()

@@ -19,6 +19,8 @@ from benchmarks.load.link import LoadError
 
 DOMAIN = "localhost"
 
+_ROOT = Path(__file__).resolve().parents[2]
+
 _CONFIG = """\
 data = "var"
 
@@ -54,8 +56,9 @@ class LocalServer:
     TLS is optional and limits are off; the database is an SQLite file, so that acknowledgements wait for the disk.
     """
 
-    def __init__(self, folder: Path, password: str) -> None:
+    def __init__(self, folder: Path, password: str, profile: Path | None = None) -> None:
         self.folder, self.password = folder, password
+        self._profile = profile
         self.port, self.tlsPort = freePort(), freePort()
         self.pid = 0
         self._process: subprocess.Popen[bytes] | None = None
@@ -81,10 +84,12 @@ class LocalServer:
 
     def start(self, limit: float = 30.0) -> None:
         """Start the server and wait until it listens."""
-        log = (self.folder / "server.log").open("ab")
-        command = [_program("twistd"), "-n", "--pidfile=", "xmpp", "--config", str(self._config)]
-        self._process = subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-        log.close()
+        profiling = ["--savestats", "--profiler=cprofile", f"--profile={self._profile}"] if self._profile else []
+        command = [*_program("twistd"), "-n", "--pidfile=", *profiling, "xmpp", "--config", str(self._config)]
+        with (self.folder / "server.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                command, cwd=self.folder, env=_environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
         self.pid = self._process.pid
         end = time.perf_counter() + limit
         while not (_listens(self.port) and _listens(self.tlsPort)):
@@ -107,14 +112,29 @@ class LocalServer:
             process.wait(5.0)
 
     def _command(self, name: str, *arguments: str) -> None:
-        done = subprocess.run([_program(name), *arguments], cwd=self.folder, capture_output=True, timeout=600.0)
+        done = subprocess.run(
+            [*_program(name), *arguments],
+            cwd=self.folder,
+            env=_environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=600.0,
+        )
         if done.returncode:
             raise LoadError(f"{name} {' '.join(arguments)}: {done.stderr.decode(errors='replace')[-1000:]}")
 
 
-def _program(name: str) -> str:
-    """A program of the environment that runs us."""
-    return os.path.join(os.path.dirname(sys.executable), name)
+def _program(name: str) -> list[str]:
+    """A program of the environment that runs us; `xmppctl` also where the project is not installed."""
+    path = Path(sys.executable).parent / name
+    if path.exists() or name != "xmppctl":
+        return [str(path)]
+    return [sys.executable, "-c", "import sys; from xmppservice.ctl.main import main; sys.exit(main())"]
+
+
+def _environment() -> dict[str, str]:
+    """Our own, with this checkout in the path."""
+    return os.environ | {"PYTHONPATH": str(_ROOT)}
 
 
 def _listens(port: int) -> bool:

@@ -36,10 +36,10 @@ class Result:
     def lines(self) -> list[str]:
         """For people: the figures, what is special to the workload, and the noise."""
         share = 100 * self.clientMicros / self.serverMicros if self.serverMicros else 0.0
+        times = f"p50 {self.p50Ms:8.2f} ms  p99 {self.p99Ms:8.2f} ms  " if self.p50Ms else ""
         text = [
-            f"{self.workload:9} {self.perSecond:9.0f} {self.unit}/s  p50 {self.p50Ms:8.2f} ms  "
-            f"p99 {self.p99Ms:8.2f} ms  server {self.serverMicros:8.1f} us/{self.unit} "
-            f"(writer {self.writerMicros:.1f})"
+            f"{self.workload:9} {self.perSecond:9.0f} {self.unit}/s  {times}"
+            f"server {self.serverMicros:8.1f} us/{self.unit} (writer {self.writerMicros:.1f})"
         ]
         if self.extra:
             text.append("          " + "  ".join(f"{key} {value:.2f}" for key, value in self.extra.items()))
