@@ -10,6 +10,7 @@ import attrs
 from twisted.internet.interfaces import IStreamServerEndpointStringParser
 from twisted.plugin import getPlugins
 
+from xmppservice.hub.loader import ModuleError
 from xmppservice.hub.options import OptionError, closest, describeOptions, optionKey, parseOptions, parseValues
 from xmppservice.protocol.jid import InvalidJID, prepareDomain
 from xmppservice.settings.model import HostSettings, PortSettings, Settings
@@ -128,6 +129,8 @@ def _optionsClass(name: str, path: tuple[str, ...], context: Context) -> type | 
         if "." in name:
             raise OptionError(path, f"there is no module {name!r} to import") from None
         raise OptionError(path, f"there is no module {name!r}", closest(name, list(context.modules))) from None
+    except ModuleError as error:
+        raise OptionError(path, str(error)) from None
 
 
 def _moduleValues(name: str, table: Any, path: tuple[str, ...], context: Context) -> dict[str, Any]:
@@ -194,7 +197,7 @@ def _host(
             warnings.append(f"{domain}: options for the module {name}, which is not enabled there")
     options = {}
     for name in enabled:
-        cls = context.modules[name]
+        cls = _optionsClass(name, path, context)
         if cls is not None:
             options[name] = cls(**{**shared.get(name, {}), **own.get(name, {})})
     return HostSettings(domain, tuple(enabled), options)

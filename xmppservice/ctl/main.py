@@ -1,0 +1,176 @@
+"""xmppctl: finds the configuration, talks to the running server or opens its database, prints what comes back."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, TextIO
+
+import attrs
+
+from xmppservice.ctl.arguments import LOCAL, argumentsOf, buildParser, commandName, commonOptions
+from xmppservice.ctl.client import Client, NotRunning
+from xmppservice.ctl.composition import Composition, standardComposition
+from xmppservice.ctl.importing import batches, readAccounts
+from xmppservice.ctl.offline import runStopped
+from xmppservice.ctl.output import render
+from xmppservice.ctl.passwords import askPassword
+from xmppservice.hub.administration import AdministrationCommands
+from xmppservice.hub.commands import CommandError, CommandInfo, Result, checkArguments, declared
+from xmppservice.settings import Overrides, Settings, SettingsError, discover, settingsFor
+
+SUCCESS, FAILURE, NOT_RUNNING, INTERRUPTED = 0, 1, 3, 130
+"""Exit codes; a wrong command line is 2, as argparse has it."""
+
+_NOWHERE = CommandError(
+    "there is no configuration here",
+    "give --config FILE, set XMPPSERVICE_CONFIG, or make one: xmppctl init --domain example.com",
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The console script."""
+    return Session(list(sys.argv[1:] if argv is None else argv), standardComposition()).run()
+
+
+@attrs.define
+class Session:
+    """One run of xmppctl.
+
+    @ivar words: the command line without the program's name.
+    """
+
+    words: list[str]
+    composition: Composition
+    environ: dict[str, str] = attrs.field(factory=lambda: dict(os.environ))
+    folder: str = attrs.field(factory=os.getcwd)
+    input: TextIO = attrs.field(factory=lambda: sys.stdin)
+    output: TextIO = attrs.field(factory=lambda: sys.stdout)
+    errors: TextIO = attrs.field(factory=lambda: sys.stderr)
+    password: Callable[[str, TextIO], str] = askPassword
+
+    def run(self) -> int:
+        """Do it.
+
+        @return: the exit code.
+        """
+        common, _ = commonOptions().parse_known_args(self.words)
+        known = declared(AdministrationCommands)
+        if commandName(self.words, [info.name for info in (*LOCAL, *known)]) is None:
+            known = self._serverCommands(common) or known
+        parsed = buildParser(known).parse_args(self.words)
+        try:
+            result = self._perform(next(i for i in (*LOCAL, *known) if i.name == parsed.command), parsed)
+            return self._show(result, parsed.json)
+        except NotRunning:
+            return self._complain(CommandError("the server is not running"), NOT_RUNNING)
+        except SettingsError as error:
+            return self._complain(CommandError(str(error)), FAILURE)
+        except CommandError as error:
+            return self._complain(error, FAILURE)
+        except KeyboardInterrupt:
+            return INTERRUPTED
+
+    def _serverCommands(self, common: Any) -> list[CommandInfo]:
+        """The commands of the running server, for a name (or a call for help) that the built-in ones do not explain."""
+        try:
+            client = Client(self._settings(common).controlSocket)
+        except (NotRunning, CommandError, SettingsError):
+            return []
+        try:
+            return client.describe()
+        except CommandError:
+            return []
+        finally:
+            client.close()
+
+    def _settings(self, parsed: Any) -> Settings:
+        found = discover(parsed.config, self.environ, self.folder)
+        overrides = Overrides(data=os.path.join(self.folder, parsed.data) if parsed.data else None)
+        if found is None:
+            raise _NOWHERE
+        modules, defaults = self.composition.modules()
+        return settingsFor(found, modules, defaults, overrides)
+
+    def _perform(self, info: CommandInfo, parsed: Any) -> Result:
+        if info.name == "init":
+            from xmppservice.ctl.start import initialise
+
+            arguments = checkArguments(info, {"domain": parsed.domain})
+            path = os.path.join(self.folder, parsed.config) if parsed.config else None
+            return initialise(arguments["domain"], path, parsed.data, parsed.force)
+        if info.name == "options":
+            from xmppservice.ctl.example import optionsTable
+
+            return optionsTable(self.composition.modules()[0])
+        settings = self._settings(parsed)
+        if info.name == "check":
+            from xmppservice.ctl.check import check
+
+            return check(settings)
+        return self._command(info, settings, parsed)
+
+    def _command(self, info: CommandInfo, settings: Settings, parsed: Any) -> Result:
+        """Gather the arguments, first what can be judged at once, then run the command where it can run."""
+        arguments = argumentsOf(info, parsed)
+        tables = [argument.name for argument in info.arguments if argument.kind == "table"]
+        secrets = [argument.name for argument in info.arguments if argument.kind == "secret"]
+        checkArguments(info, {**arguments, **{name: [] for name in tables}, **dict.fromkeys(secrets, "?")})
+        for name in tables:
+            arguments[name] = readAccounts(os.path.join(self.folder, getattr(parsed, name)))
+        try:
+            client = Client(settings.controlSocket)
+        except NotRunning:
+            if not info.offline:
+                raise
+            self._ask(arguments, secrets)
+            return runStopped(settings, info.name, arguments, self._progress, self.composition)
+        try:
+            self._ask(arguments, secrets)
+            return self._running(client, info, arguments, tables)
+        finally:
+            client.close()
+
+    def _ask(self, arguments: dict[str, Any], secrets: Sequence[str]) -> None:
+        for name in secrets:
+            arguments[name] = self.password(name.capitalize(), self.input)
+
+    def _running(self, client: Client, info: CommandInfo, arguments: dict[str, Any], tables: list[str]) -> Result:
+        """Run a command on the server; a table goes in parts."""
+        if not tables:
+            return client.run(info.name, arguments, self._progress)
+        name, rows = tables[0], arguments[tables[0]]
+        done, made, result = 0, 0, Result()
+        refused: list[Any] = []
+        for batch in batches(rows):
+            result = client.run(info.name, {**arguments, name: batch})
+            refused.extend(result.rows)
+            done += len(batch)
+            made = done - len(refused)
+            self._progress(f"{done} of {len(rows)}")
+        return Result(f"{made} accounts made.", result.columns, refused, bool(refused))
+
+    def _progress(self, text: str) -> None:
+        end = "\r" if self.errors.isatty() else "\n"
+        print(text, end=end, file=self.errors, flush=True)
+
+    def _show(self, result: Result, asJSON: bool) -> int:
+        text = render(result, asJSON)
+        try:
+            if text:
+                print(text, file=self.output, flush=True)
+        except BrokenPipeError:
+            # The reader, `head` say, has seen enough; keep the interpreter from trying again at its end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILURE if result.failed else SUCCESS
+
+    def _complain(self, error: CommandError, code: int) -> int:
+        print(f"xmppctl: {error.problem}", file=self.errors)
+        if error.mend:
+            print(f"  {error.mend}", file=self.errors)
+        return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
