@@ -1,0 +1,335 @@
+"""`IAdministration` over the storage, and over the hosts of a server if one is running."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred, fail, succeed
+from zope.interface import implementer
+
+from xmppservice.auth.secrets import BadPassword, makeSecrets
+from xmppservice.hub import hooks
+from xmppservice.hub.commands import CommandError
+from xmppservice.hub.contracts.administration import (
+    AccountLine,
+    IOpenedAdministration,
+    Progress,
+    Refusal,
+    SchemaLine,
+    SessionLine,
+)
+from xmppservice.hub.contracts.storage import AccountExists, AccountSummary, StorageFailure, StorageRefused
+from xmppservice.protocol.errors import StreamError
+from xmppservice.protocol.jid import JID
+from xmppservice.protocol.subscription import removal
+from xmppservice.server.catalogue import ModuleCatalogue
+from xmppservice.storage.database import Database
+from xmppservice.wire import ns
+from xmppservice.wire.element import Element
+
+if TYPE_CHECKING:
+    from xmppservice.hub.host import VirtualHost
+    from xmppservice.settings import Settings
+
+_PAGE = 1000
+_IMPORT_BATCH = 200
+
+
+class StoredAdministration:
+    """What works with nothing but the storage: accounts and the database."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        runInThread: Callable[..., Deferred[Any]],
+    ) -> None:
+        self._settings = settings
+        self._database = database
+        self._runInThread = runInThread
+
+    def _domain(self, jid: JID) -> str:
+        if jid.domain not in self._settings.hosts:
+            known = ", ".join(self._settings.hosts)
+            raise CommandError(f"{jid.domain} is no host of this server", f"its hosts are {known}")
+        return jid.domain
+
+    async def _find(self, jid: JID) -> int:
+        hostId = await self._database.accounts.hostId(self._domain(jid))
+        record = await self._database.accounts.secrets(hostId, jid.local)
+        if record is None:
+            raise CommandError(f"there is no account {jid.bare}", f"xmppctl user add {jid.bare}")
+        return record.id
+
+    async def _secretsOf(self, password: str) -> bytes:
+        try:
+            stored = await self._runInThread(makeSecrets, password, self._settings.auth.iterations)
+        except BadPassword as error:
+            raise CommandError(f"the password cannot be used: {error}") from None
+        return bytes(stored.encode())
+
+    async def _changed(self, jid: JID, error: StreamError | None) -> None:
+        """An account is another one now; a running server drops what it knows of it."""
+
+    # -- accounts --------------------------------------------------------------------------------
+
+    def createAccount(self, jid: JID, password: str, role: str) -> Deferred[None]:
+        """See `IAdministration.createAccount`."""
+
+        async def create() -> None:
+            hostId = await self._database.accounts.hostId(self._domain(jid))
+            stored = await self._secretsOf(password)
+            try:
+                await self._database.accounts.create(hostId, jid.local, stored, role)
+            except AccountExists:
+                raise CommandError(f"there is an account {jid.bare} already") from None
+            await self._changed(jid, None)
+            await self._created(jid)
+
+        return _told(create())
+
+    async def _created(self, jid: JID) -> None:
+        """An account was made."""
+
+    def importAccounts(self, accounts: Sequence[tuple[JID, str]], progress: Progress) -> Deferred[list[Refusal]]:
+        """See `IAdministration.importAccounts`."""
+        return _told(self._import(accounts, progress))
+
+    async def _import(self, accounts: Sequence[tuple[JID, str]], progress: Progress) -> list[Refusal]:
+        refused: list[Refusal] = []
+        for start in range(0, len(accounts), _IMPORT_BATCH):
+            batch = accounts[start : start + _IMPORT_BATCH]
+            byHost: dict[str, list[tuple[JID, str]]] = {}
+            for jid, password in batch:
+                byHost.setdefault(self._domain(jid), []).append((jid, password))
+            for domain, entries in byHost.items():
+                refused += await self._importBatch(domain, entries)
+            progress(f"{min(start + _IMPORT_BATCH, len(accounts))} of {len(accounts)} accounts")
+        return refused
+
+    async def _importBatch(self, domain: str, entries: list[tuple[JID, str]]) -> list[Refusal]:
+        hostId = await self._database.accounts.hostId(domain)
+        refused: list[Refusal] = []
+        rows: list[tuple[str, bytes]] = []
+        made = await self._runInThread(_secretsForMany, [p for _, p in entries], self._settings.auth.iterations)
+        for (jid, _), stored in zip(entries, made, strict=True):
+            existing = await self._database.accounts.secrets(hostId, jid.local)
+            if existing is not None:
+                refused.append(Refusal(jid.bare, "exists already"))
+            elif isinstance(stored, str):
+                refused.append(Refusal(jid.bare, stored))
+            else:
+                rows.append((jid.local, stored))
+        await self._database.accounts.createMany(hostId, rows)
+        for jid, _ in entries:
+            await self._changed(jid, None)
+        return refused
+
+    def setPassword(self, jid: JID, password: str) -> Deferred[None]:
+        """See `IAdministration.setPassword`."""
+
+        async def change() -> None:
+            id = await self._find(jid)
+            await self._database.accounts.setSecrets(id, await self._secretsOf(password))
+            await self._changed(jid, StreamError("reset", "the password was changed"))
+
+        return _told(change())
+
+    def accounts(self, host: str | None) -> Deferred[list[AccountLine]]:
+        """See `IAdministration.accounts`."""
+
+        async def collect() -> list[AccountLine]:
+            lines: list[AccountLine] = []
+            for domain in sorted(self._settings.hosts) if host is None else [self._domain(JID.parse(host))]:
+                hostId = await self._database.accounts.hostId(domain)
+                start = ""
+                while True:
+                    page: Sequence[AccountSummary] = await self._database.accounts.list(hostId, start, _PAGE)
+                    lines += [AccountLine(f"{a.local}@{domain}", a.role, a.enabled, a.created) for a in page]
+                    if len(page) < _PAGE:
+                        break
+                    start = page[-1].local
+            return lines
+
+        return _told(collect())
+
+    def setEnabled(self, jid: JID, enabled: bool) -> Deferred[None]:
+        """See `IAdministration.setEnabled`."""
+
+        async def change() -> None:
+            await self._database.accounts.setEnabled(await self._find(jid), enabled)
+            error = None if enabled else StreamError("not-authorized", "the account was disabled")
+            await self._changed(jid, error)
+
+        return _told(change())
+
+    def deleteAccount(self, jid: JID) -> Deferred[None]:
+        """See `IAdministration.deleteAccount`."""
+
+        async def delete() -> None:
+            id = await self._find(jid)
+            await self._deleting(jid)
+            await self._database.accounts.delete(id)
+            await self._changed(jid, StreamError("not-authorized", "the account was deleted"))
+
+        return _told(delete())
+
+    async def _deleting(self, jid: JID) -> None:
+        """An account is about to be deleted."""
+
+    def setRole(self, jid: JID, role: str) -> Deferred[None]:
+        """See `IAdministration.setRole`."""
+
+        async def change() -> None:
+            await self._database.accounts.setRole(await self._find(jid), role)
+            await self._changed(jid, None)
+
+        return _told(change())
+
+    # -- the database ----------------------------------------------------------------------------
+
+    def databaseStatus(self) -> Deferred[list[SchemaLine]]:
+        """See `IAdministration.databaseStatus`."""
+        lines = [SchemaLine(entry.name, entry.current, entry.wanted) for entry in self._database.status()]
+        return succeed(lines)
+
+    def databaseUpgrade(self, progress: Progress) -> Deferred[list[str]]:
+        """See `IAdministration.databaseUpgrade`: opening the database has upgraded it already."""
+        return succeed([f"{e.name}: version {e.current}" for e in self._database.status()])
+
+
+def _secretsForMany(passwords: Sequence[str], iterations: int) -> list[bytes | str]:
+    """Secrets, or the reason why a password cannot be used."""
+    made: list[bytes | str] = []
+    for password in passwords:
+        try:
+            made.append(makeSecrets(password, iterations).encode())
+        except BadPassword as error:
+            made.append(f"password: {error}")
+    return made
+
+
+def _told(work: Any) -> Deferred[Any]:
+    """Run a coroutine; what the storage could not do becomes a `CommandError`."""
+    result: Deferred[Any] = Deferred.fromCoroutine(work)
+
+    def storage(failure: Any) -> Any:
+        failure.trap(StorageFailure)
+        raise CommandError(f"the storage failed: {failure.value}")
+
+    return result.addErrback(storage)
+
+
+_RUNNING = CommandError("the server is not running", "start it first")
+
+
+@implementer(IOpenedAdministration)
+class OfflineAdministration(StoredAdministration):
+    """For the command line with the server stopped."""
+
+    def sessions(self, host: str | None) -> Deferred[list[SessionLine]]:
+        """See `IAdministration.sessions`."""
+        return fail(_RUNNING)
+
+    def kick(self, jid: JID) -> Deferred[int]:
+        """See `IAdministration.kick`."""
+        return fail(_RUNNING)
+
+    def status(self) -> Deferred[list[tuple[str, str]]]:
+        """See `IAdministration.status`."""
+        return fail(_RUNNING)
+
+    def reload(self) -> Deferred[list[str]]:
+        """See `IAdministration.reload`."""
+        return fail(_RUNNING)
+
+    def close(self) -> Deferred[None]:
+        """See `IOpenedAdministration.close`."""
+        return self._database.stopService()
+
+
+def openAdministration(
+    settings: Settings, catalogue: ModuleCatalogue, reactor: Any, runInThread: Callable[..., Deferred[Any]]
+) -> Deferred[OfflineAdministration]:
+    """Open the storage of a server that is stopped; errbacks `CommandError`."""
+    if settings.inMemory:
+        return fail(CommandError("the database is in memory only", "start the server, then do it while it runs"))
+    database = Database(settings.database.url, settings.data, reactor, catalogue.tables())
+
+    def refused(failure: Any) -> Any:
+        failure.trap(StorageRefused)
+        raise CommandError(str(failure.value))
+
+    opened: Deferred[Any] = database.startService()
+    return opened.addCallback(
+        lambda _: OfflineAdministration(settings, database, runInThread)
+    ).addErrback(refused)
+
+
+class RunningAdministration(StoredAdministration):
+    """Beside the storage there are hosts with accounts in memory and sessions.
+
+    `hosts` finds a running host, `forget` drops a host's remembered credentials.
+    """
+
+    hosts: Callable[[str], VirtualHost | None]
+    allHosts: Callable[[], Sequence[VirtualHost]]
+    forget: Callable[[JID], None]
+
+    async def _changed(self, jid: JID, error: StreamError | None) -> None:
+        self.forget(jid)
+        host = self.hosts(jid.domain)
+        if host is None:
+            return
+        account = host.accounts.known.get(jid.local)
+        if error is not None and account is not None:
+            account.disconnect(error)
+            host.accounts.forget(jid.local)
+        elif account is None:
+            host.accounts.forget(jid.local)
+        else:
+            host.reloadFacts(account)
+
+    async def _created(self, jid: JID) -> None:
+        host = self.hosts(jid.domain)
+        account = None if host is None else await host.account(jid.local)
+        if host is not None and account is not None:
+            host.fire(hooks.account.created, account)
+
+    async def _deleting(self, jid: JID) -> None:
+        """Contacts learn that the subscriptions are over (XEP-0077 section 3.2), modules that it ends."""
+        host = self.hosts(jid.domain)
+        account = None if host is None else await host.account(jid.local)
+        if host is None or account is None:
+            return
+        account.disconnect(StreamError("not-authorized", "the account was deleted"))
+        for contact, state in list(account.roster.items()):
+            for type in removal(state):
+                attrs = {"from": account.jid.bare, "to": contact, "type": type, "id": secrets.token_hex(6)}
+                host.send(Element(ns.CLIENT, "presence", attrs))
+        host.fire(hooks.account.deleted, account)
+
+    def sessions(self, host: str | None) -> Deferred[list[SessionLine]]:
+        """See `IAdministration.sessions`."""
+        lines = []
+        for running in self.allHosts():
+            if host is None or running.name == host:
+                for session in running.sessions():
+                    stream = session.stream
+                    state = "away" if stream is None else "online" if session.available else "connected"
+                    peer, secure = ("", False) if stream is None else (stream.peer, stream.secure)
+                    lines.append(SessionLine(session.jid.full, peer, secure, session.since, state))
+        return succeed(sorted(lines))
+
+    def kick(self, jid: JID) -> Deferred[int]:
+        """See `IAdministration.kick`."""
+        host = self.hosts(jid.domain)
+        account = None if host is None else host.accounts.known.get(jid.local)
+        chosen = [] if account is None else list(account.sessions.values())
+        if jid.resource:
+            chosen = [session for session in chosen if session.resource == jid.resource]
+        for session in chosen:
+            session.disconnect(StreamError("policy-violation", "closed by the administrator"))
+        return succeed(len(chosen))

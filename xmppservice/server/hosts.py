@@ -1,0 +1,152 @@
+"""Virtual hosts as services: storage ids, modules, portals."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import attrs
+from twisted.application.service import Service
+from twisted.cred.checkers import AllowAnonymousAccess, ICredentialsChecker
+from twisted.internet.defer import Deferred, succeed
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from xmppservice.auth.checkers import CertificateChecker, PasswordChecker, ScramChecker
+from xmppservice.auth.keyring import Keyring
+from xmppservice.auth.portal import portalFor
+from xmppservice.auth.realm import Realm
+from xmppservice.auth.recent import RecentRecords
+from xmppservice.hub.account import Account
+from xmppservice.hub.contracts.administration import IAdministration
+from xmppservice.hub.contracts.auth import ICredentialStore, IThrottle, StoredRecord
+from xmppservice.hub.contracts.storage import AccountRecord, IAccounts, IKeys
+from xmppservice.hub.contracts.stream import IAccount
+from xmppservice.hub.host import Services, VirtualHost
+from xmppservice.hub.loader import Loader
+from xmppservice.protocol.jid import JID
+from xmppservice.settings import HostSettings, Settings
+
+log = Logger()
+
+#: Runs a function in a thread, as `deferToThread` does.
+Runner = Callable[..., "Deferred[Any]"]
+
+
+@implementer(ICredentialStore)
+class HostCredentials:
+    """The stored secrets of one host's accounts."""
+
+    def __init__(self, accounts: IAccounts, hostId: int) -> None:
+        self._accounts = accounts
+        self._hostId = hostId
+
+    def secrets(self, local: str) -> Deferred[StoredRecord | None]:
+        """See `ICredentialStore.secrets`."""
+        return self._accounts.secrets(self._hostId, local).addCallback(
+            lambda found: None if found is None else StoredRecord(found.enabled, found.secrets)
+        )
+
+
+@attrs.frozen
+class HostContext:
+    """What every host of a server shares, beside `Services`."""
+
+    services: Services
+    keys: IKeys
+    loader: Loader
+    runInThread: Runner
+    throttle: IThrottle | None = None
+    stockCheckers: Sequence[ICredentialsChecker] = ()
+
+
+def resourceLimit(settings: Settings) -> int:
+    """How many sessions an account may have; 0 for any number."""
+    return settings.limits.resources if settings.limits.enabled else 0
+
+
+class HostService(Service):
+    """One virtual host in the tree: started, it is known to the router."""
+
+    def __init__(
+        self, settings: Settings, host: HostSettings, context: HostContext, administration: IAdministration
+    ) -> None:
+        self.name = self.domain = host.domain
+        self.settings = settings
+        self.hostSettings = host
+        self._context = context
+        self._administration = administration
+        self.host: VirtualHost | None = None
+        self.records: RecentRecords | None = None
+
+    async def _start(self) -> None:
+        context, settings = self._context, self.settings
+        services = context.services
+        id = await services.accounts.hostId(self.domain)
+        decoyKey = await context.keys.obtain("decoy", lambda: secrets.token_bytes(32))
+        host = self.host = VirtualHost(self.domain, id, services, resourceLimit(settings))
+        host.administration = self._administration
+        host.throttle = context.throttle
+        self.records = RecentRecords(HostCredentials(services.accounts, id), services.clock.seconds)
+        keyring = Keyring(self.records, decoyKey, settings.auth.iterations)
+        host.secrets = keyring
+        checkers: list[ICredentialsChecker] = [
+            ScramChecker(keyring),
+            PasswordChecker(keyring, context.runInThread),
+            CertificateChecker(self.records),
+        ]
+        if settings.auth.anonymous:
+            checkers.append(AllowAnonymousAccess())
+        realm = Realm(self._account, self._guest if settings.auth.anonymous else None)
+        host.portal = portalFor(realm, checkers, context.stockCheckers)
+        context.loader.attach(host, self.hostSettings.enabled)
+        services.router.addHost(host)
+
+    def _account(self, local: str) -> Deferred[IAccount | None]:
+        assert self.host is not None
+        return cast("Deferred[IAccount | None]", self.host.account(local))
+
+    def _guest(self, local: str) -> Deferred[IAccount | None]:
+        """An account for the time of one session (XEP-0175); nothing of it is stored."""
+        assert self.host is not None
+        record = AccountRecord(0, local, True, "guest", {}, 0, frozenset(), 0)
+        account = Account(self.host, JID.of(local, self.domain), record)
+        self.host.accounts.known[local] = account
+        return succeed(cast("IAccount", account))
+
+    def startService(self) -> Deferred[None]:
+        """Read what the host needs, attach its modules, join the router."""
+        super().startService()
+        return Deferred.fromCoroutine(self._start())
+
+    def stopService(self) -> None:
+        """End the sessions that are left and leave the router."""
+        super().stopService()
+        host = self.host
+        if host is not None:
+            host.stop()
+            self._context.services.router.removeHost(host)
+            for name in reversed(list(host.modules)):
+                self._context.loader.release(host, name)
+
+    def apply(self, settings: Settings, host: HostSettings) -> list[str]:
+        """Take over another configuration; returns lines on what changed."""
+        assert self.host is not None
+        loader, running = self._context.loader, self.host
+        before, self.hostSettings, self.settings = self.hostSettings, host, settings
+        running.resourceLimit = resourceLimit(settings)
+        lines = []
+        for name in [name for name in before.enabled if name not in host.enabled]:
+            loader.detach(running, name)
+            lines.append(f"{self.name}: module {name} detached")
+        fresh = [name for name in host.enabled if name not in before.enabled]
+        if fresh:
+            loader.attach(running, fresh)
+            lines += [f"{self.name}: module {name} attached" for name in fresh]
+        for name in host.enabled:
+            if name in before.enabled and host.options.get(name) != before.options.get(name):
+                loader.detach(running, name)
+                loader.attach(running, [name])
+                lines.append(f"{self.name}: module {name} has new options")
+        return lines

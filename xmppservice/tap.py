@@ -1,0 +1,161 @@
+"""``twistd xmpp``: options, and the root of the service tree. The only file that imports the reactor."""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import os
+import signal
+import sys
+import time
+from typing import Any
+
+from twisted.application.service import IService
+from twisted.cred.credentials import IAnonymous, IUsernamePassword
+from twisted.cred.strcred import AuthOptionMixin, UnsupportedInterfaces
+from twisted.internet import reactor as _reactor
+from twisted.logger import Logger
+from twisted.python import usage
+from twisted.python.failure import Failure
+
+from xmppservice.hub.loader import ModuleError
+from xmppservice.hub.service import StartFailed
+from xmppservice.server import ModuleCatalogue, XMPPServer
+from xmppservice.settings import Found, Overrides, Settings, SettingsError, discover, settingsFor
+
+log = Logger()
+reactor: Any = _reactor
+
+# Timers must not care when somebody sets the clock.
+reactor.seconds = time.monotonic
+
+
+class Options(usage.Options, AuthOptionMixin):
+    """What can be said on the command line; everything else is in the configuration file."""
+
+    synopsis = "[options]"
+    longdesc = (
+        "Starts an XMPP server. Without --config it looks for XMPPSERVICE_CONFIG, ./xmppservice.toml and "
+        "/etc/xmppservice/xmppservice.toml; without any of them it is a development server for localhost "
+        "that keeps everything in ./var."
+    )
+    supportedInterfaces = (IUsernamePassword, IAnonymous)
+    optParameters = [
+        ["config", None, None, "Configuration file (TOML)."],
+        ["data", None, None, "Folder for everything the server keeps, over the file's."],
+    ]
+
+    def __init__(self) -> None:
+        usage.Options.__init__(self)
+        self["domains"] = []
+        self["c2s"] = []
+        self["c2s-tls"] = []
+
+    def opt_domain(self, domain: str) -> None:
+        """Serve this domain, beside the file's; may be repeated."""
+        self["domains"].append(domain)
+
+    def opt_c2s(self, endpoint: str) -> None:
+        """Listen here for clients with STARTTLS (a Twisted endpoint string), instead of where the file
+        says; may be repeated."""
+        self["c2s"].append(endpoint)
+
+    def opt_c2s_tls(self, endpoint: str) -> None:
+        """Listen here for clients with direct TLS; may be repeated."""
+        self["c2s-tls"].append(endpoint)
+
+    def opt_auth(self, description: str) -> None:
+        """Another checker for passwords, as --help-auth lists them; may be repeated."""
+        try:
+            super().opt_auth(description)
+        except (TypeError, UnsupportedInterfaces):
+            # Twisted itself stumbles over the message when a checker has several interfaces.
+            raise usage.UsageError(f"--auth {description.split(':')[0]} checks nothing that XMPP logins use") from None
+
+    def overrides(self) -> Overrides:
+        """What goes over the configuration file."""
+        return Overrides(tuple(self["domains"]), self["data"], tuple(self["c2s"]), tuple(self["c2s-tls"]))
+
+
+def readSettings(options: Options, catalogue: ModuleCatalogue) -> Settings:
+    """The settings that the command line asks for; raises `SettingsError` or `ModuleError`."""
+    found = discover(options["config"], os.environ, os.getcwd()) or Found(folder=os.getcwd())
+    return settingsFor(found, catalogue, catalogue.defaults, options.overrides())
+
+
+def makeService(options: Options) -> IService:
+    """The server as a service, for twistd or for somebody's own ``.tac`` file.
+
+    What is wrong with the configuration ends the process with one line.
+    """
+    try:
+        catalogue = ModuleCatalogue()
+        settings = readSettings(options, catalogue)
+        server = XMPPServer(
+            settings,
+            catalogue,
+            reactor,
+            lambda: readSettings(options, catalogue),
+            options.get("credCheckers", ()),
+            _startFailed,
+        )
+    except (SettingsError, ModuleError) as error:
+        raise SystemExit(f"xmppservice: {error}") from None
+    reactor.callWhenRunning(_installSignals, server)
+    server.onStarted(lambda: _started(server))
+    return server
+
+
+def _startFailed(failure: Failure) -> None:
+    """Say in one line why, stop, and have the process end with a status that tells."""
+    error = failure.value
+    if isinstance(error, StartFailed):
+        print(f"xmppservice: cannot start: {error}", file=sys.stderr, flush=True)
+    else:
+        log.failure("the server could not be started", failure)
+    atexit.register(lambda: os._exit(1))
+    reactor.callWhenRunning(reactor.stop)
+
+
+def _installSignals(server: XMPPServer) -> None:
+    """SIGHUP reloads; SIGTERM stops in order and with status 0; a second one stops at once."""
+    asked: list[int] = []
+
+    def terminate(number: int, frame: object) -> None:
+        if asked:
+            os._exit(1)
+        asked.append(number)
+        reactor.callFromThread(reactor.stop)
+
+    def reload(number: int, frame: object) -> None:
+        reactor.callFromThread(lambda: server.reload().addErrback(lambda failure: None))
+
+    signal.signal(signal.SIGTERM, terminate)
+    signal.signal(signal.SIGINT, terminate)
+    signal.signal(signal.SIGHUP, reload)
+
+
+def _started(server: XMPPServer) -> None:
+    """The edges are up: tell the person who started us, and settle the garbage collector."""
+    settings = server.settings
+    for line in _greeting(settings):
+        log.info("{line}", line=line)
+    if os.geteuid() == 0:
+        log.warn("running as root; give twistd --uid and --gid, or use the systemd unit")
+    # What is loaded now stays: no collection needs to look at it again, and ordinary stanzas
+    # are freed by counting alone, so collections can be rare.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+
+
+def _greeting(settings: Settings) -> list[str]:
+    hosts = ", ".join(settings.hosts)
+    lines = [f"serving {hosts}"]
+    lines += [f"clients (STARTTLS): {endpoint}" for endpoint in settings.listen.c2s]
+    lines += [f"clients (direct TLS): {endpoint}" for endpoint in settings.listen.c2sTls]
+    if settings.development:
+        host = next(iter(settings.hosts))
+        lines.append(f"certificate authority for clients: {settings.tls.certificates}/ca.crt")
+        lines.append(f"make an account: .venv/bin/xmppctl user add alice@{host}")
+    return lines
