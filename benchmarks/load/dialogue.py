@@ -200,7 +200,7 @@ class Session:
             _require(b"<enabled" in (yield ENABLED), "stream management refused")
         link.write(b"<iq type='get' id='roster'><query xmlns='jabber:iq:roster'/></iq>")
         self.roster = yield IQ
-        _require(RESULT.search(self.roster) is not None, "no roster")
+        _require(RESULT.search(self.roster) is not None, f"no roster: {self.roster[-300:]!r}")
         link.write(self.presence)
         self.sent = 2
         seen = self.roster
