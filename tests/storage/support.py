@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sqlite3
 import tempfile
 from collections.abc import Callable, Generator
@@ -77,3 +78,10 @@ class FileTestCase(SynchronousTestCase):
 def writer(database: Database) -> WriterStore:
     """The store behind the interface."""
     return cast(WriterStore, database.store)
+
+
+def killWriter(database: Database) -> None:
+    """Kill -9 the writer process, if there is one at the moment."""
+    pid = writer(database).writerPid
+    if pid is not None:
+        os.kill(pid, signal.SIGKILL)
