@@ -55,14 +55,10 @@ class Hold:
             return len(self.seen) + len(self.held)
         return len(self.held) - self._mark if self._mark >= 0 else 0
 
-    def cut(self, data: bytes) -> int:
-        """How much of new data makes something complete, 0 if none."""
-        if self.seen and not self._ends(data):
-            return 0
-        return data.rfind(b">") + 1
-
-    def _ends(self, data: bytes) -> bool:
-        """Whether the tag in `seen` ends in `data`; else remember in which quotes it stands."""
+    def ends(self, data: bytes) -> bool:
+        """Whether new data can complete something: if a tag is seen in part, only what ends it."""
+        if not self.seen:
+            return True
         quote = self._quote
         at = 0
         while True:

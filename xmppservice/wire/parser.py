@@ -191,10 +191,11 @@ class StreamParser(TreeBuilder):
             self._fail(self._judge(expat, error), size)
         self._raw = b""
         items = self._items
-        if items:
-            self._items = []
-            if items[0][1] < size:
-                self._tail = data
+        if not items:
+            return []
+        self._items = []
+        if items[0][1] < size:
+            self._tail = data
         return items
 
     def pending(self, end: int) -> bytes:
@@ -242,17 +243,8 @@ class StreamParser(TreeBuilder):
 
     def _take(self, expat: pyexpat.XMLParserType, data: bytes) -> None:
         """Decide how much expat may see, let it, and keep the rest."""
-        hold = self._hold
-        if hold is None:
-            raw = data
-            cut = self._cutPlain(data)
-            self._lead = 0
-        else:
-            self._lead = len(hold.held)
-            cut = hold.cut(data)
-            cut += self._lead if cut else 0
-            raw = bytes(hold.held) + data if cut or not self._fed else data
-        if not self._fed:
+        raw, cut = self._join(data)
+        if not self._fed and (cut or self._lead < 4):
             cut = _checkStart(raw, cut)
         if not cut:
             self._keep(data)
@@ -264,12 +256,20 @@ class StreamParser(TreeBuilder):
         expat = self._run(expat, raw, cut)
         self._settle(expat, raw, cut)
 
-    def _cutPlain(self, data: bytes) -> int:
-        """With nothing held: all up to the last ``>``, and text behind it, told at once."""
-        cut = data.rfind(b">") + 1
-        if cut == len(data) or data.find(b"<", cut) >= 0 or data.find(b"&", cut) >= 0:
-            return cut
-        return len(data)
+    def _join(self, data: bytes) -> tuple[bytes, int]:
+        """What is held with new data behind it, and how much of that may be read."""
+        hold = self._hold
+        if hold is None:
+            self._lead = 0
+            return data, _cut(data)
+        lead = self._lead = len(hold.held)
+        if lead < 4 and not self._fed:
+            # At the very start a few bytes are held whatever they are.
+            raw = bytes(hold.held) + data
+            return raw, _cut(raw)
+        if not hold.ends(data) or b">" not in data:
+            return data, 0
+        return bytes(hold.held) + data, lead + _cut(data)
 
     def _keep(self, data: bytes) -> None:
         if self._hold is None:
@@ -304,6 +304,7 @@ class StreamParser(TreeBuilder):
         """After expat has seen the first `cut` bytes of `raw`: see what it waits for, keep the rest."""
         if self._over:
             return
+        self._countDeclarations(expat, 0)
         hold = self._hold = None
         at = expat.CurrentByteIndex
         if at != self._fed:
@@ -315,7 +316,7 @@ class StreamParser(TreeBuilder):
         if cut < len(raw):
             rest = raw[cut:]
             if hold is not None:
-                hold.cut(rest)
+                hold.ends(rest)
             self._keep(rest)
         if self._parts and self._open is None:
             self._flush()
@@ -387,8 +388,7 @@ class StreamParser(TreeBuilder):
     def _startRoot(self, expat: pyexpat.XMLParserType, tag: str, node: Element) -> None:
         prefixes = self._prefixes or {}
         self._prefixes = None
-        self._declared = -1
-        expat.StartNamespaceDeclHandler = None
+        self._declared = 0
         self._rooted = True
         content = prefixes.pop("", "")
         self._names = NAMES.get(content, PLAIN)
@@ -431,6 +431,14 @@ class StreamParser(TreeBuilder):
         if at > 1:
             return raw[at - 2 : at] == b"/>"
         return at == 1 and self._hold is not None and self._hold.seen.endswith(b"/")
+
+
+def _cut(data: bytes) -> int:
+    """How much of `data` may be read: up to its last ``>``, and if only text follows, all."""
+    cut = data.rfind(b">") + 1
+    if cut == len(data) or data.find(b"<", cut) >= 0 or data.find(b"&", cut) >= 0:
+        return cut
+    return len(data)
 
 
 def _checkStart(raw: bytes, cut: int) -> int:

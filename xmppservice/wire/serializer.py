@@ -30,8 +30,9 @@ _ATTRIBUTE = str.maketrans(
 )
 _START = (
     "A-Z_a-z\xc0-\xd6\xd8-\xf6\xf8-\u02ff\u0370-\u037d\u037f-\u1fff\u200c\u200d"
-    "\u2070-\u218f\u2c00-\u2fef\u3001-\ud7ff\uf900-\ufdcf\ufdf0-\ufffd\U00010000-\U000effff"
+    "\u2070-\u218f\u2c00-\u2fef\u3001-\ud7ff\uf900-\ufdcf\ufdf0-\ufffd"
 )
+# XML 1.0 allows names beyond the first plane since its fifth edition; expat and others do not.
 _NAME = re.compile(f"[{_START}][{_START}0-9.\xb7\u0300-\u036f\u203f\u2040\\-]*")
 _CACHE_ENTRIES = 2048
 _CACHE_KEY = 128
