@@ -218,10 +218,13 @@ class StreamDriver(Outlet):
         return waiting.data[waiting.end :] + b"".join(waiting.late)
 
     def restart(self, limits: Limits) -> None:
-        """A new stream on the same connection: a new parser gets the remainder (RFC 6120 4.3.3)."""
+        """A new stream on the same connection: a new parser gets the remainder (RFC 6120 4.3.3).
+
+        White space in front of it still belongs to the old stream, where it separates elements.
+        """
         waiting = self._input
         assert waiting is not None
-        remainder = self.remainder()
+        remainder = self.remainder().lstrip(b" \t\r\n")
         waiting.items.clear()
         waiting.data, waiting.end = b"", 0
         waiting.late = [remainder] if remainder else []

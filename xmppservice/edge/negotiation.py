@@ -91,10 +91,10 @@ class Negotiation:
         due.addBoth(lambda _: driver.release())
 
     def _startTLS(self, ask: events.StartTLS) -> None:
-        """RFC 6120 5.4.2.3; hardening T01: nothing unprotected may follow."""
+        """RFC 6120 5.4.2.3; hardening T01: nothing unprotected may follow, but the line end that go-xmpp sends."""
         driver, host = self.driver, self.machine.host
         assert host is not None
-        if driver.remainder():
+        if driver.remainder().strip(b" \t\r\n"):
             self.fail(StreamError("policy-violation", "data behind <starttls/>"))
             return
         driver.send(ask.proceed)
