@@ -98,6 +98,8 @@ class LocalServer:
                 self.stop()
                 raise LoadError(f"the server does not listen:\n{tail}")
             time.sleep(0.05)
+        # Imports and the writer's start go on after the ports are open; they are no part of any workload.
+        time.sleep(1.0)
 
     def stop(self) -> None:
         """SIGTERM, and SIGKILL if it is still there after 15 seconds; safe to call twice."""

@@ -107,6 +107,7 @@ def _memory(before: Memory, after: Memory, many: int) -> dict[str, float]:
     return {
         "rssKiB": (after.rss - before.rss) / many,
         "pssKiB": (after.pss - before.pss) / many,
-        "childRssKiB": (after.childRss - before.childRss) / many,
+        "writerRssKiB": (after.childRss - before.childRss) / many,
+        "writerPssKiB": (after.childPss - before.childPss) / many,
         "rssTotalMiB": (after.rss + after.childRss) / 1024,
     }
