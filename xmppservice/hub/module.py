@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import attrs
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
+from twisted.plugin import IPlugin
 from zope.interface import Attribute, Interface, implementer
 from zope.interface.interface import InterfaceClass
 
@@ -58,7 +59,7 @@ class IModuleMaker(Interface):
     default: bool = Attribute("bool: whether it is enabled without being asked for")
 
 
-@implementer(IModuleMaker)
+@implementer(IPlugin, IModuleMaker)
 @attrs.frozen
 class ModuleMaker:
     """One line in a plugin file: ``ModuleMaker("ping", "xmppservice.modules.ping", "…")``.
