@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from xmppservice.hub.account import Account
     from xmppservice.hub.contracts.stream import IStream
     from xmppservice.hub.session import Session
-    from xmppservice.hub.unsettled import UnansweredIQ
+    from xmppservice.hub.unsettled import Held
 
 REQUEST = b"<r xmlns='urn:xmpp:sm:3'/>"
 
@@ -170,7 +170,7 @@ def lastAcknowledgement(session: Session) -> None:
 # -- what the peer has received --------------------------------------------------------------------
 
 
-def deliver(session: Session, data: bytes, message: Unsettled | UnansweredIQ | None) -> None:
+def deliver(session: Session, data: bytes, message: Held | None) -> None:
     """Send a stanza and keep it until the peer counts it."""
     queue, state = session.queue, session.management
     assert queue is not None and state is not None
@@ -248,7 +248,7 @@ def hibernate(session: Session) -> bool:
     return True
 
 
-def passOn(session: Session, unflushed: Iterable[Unsettled | UnansweredIQ]) -> None:
+def passOn(session: Session, unflushed: Iterable[Held]) -> None:
     """The session has ended: what its peer has not taken goes to others (section 6)."""
     queue, state = session.queue, session.management
     if state is not None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from xmppservice.hub.account import Account
     from xmppservice.hub.acknowledge import AckLedger
     from xmppservice.hub.contracts.stream import IStream
-    from xmppservice.hub.unsettled import UnansweredIQ, Unsettled
+    from xmppservice.hub.unsettled import Held
     from xmppservice.protocol.stream.resume import ResumeQueue
     from xmppservice.wire.element import Element
 
@@ -69,7 +69,7 @@ class Session:
         self.hibernation: IDelayedCall | None = None
         self._waiting: WaitingLine | None = None
         #: Messages sent without XEP-0198 that are not in the kernel yet.
-        self._unflushed: list[Unsettled | UnansweredIQ] | None = None
+        self._unflushed: list[Held] | None = None
         self.ended = False
 
     # -- inbound ---------------------------------------------------------------------------------
@@ -193,7 +193,7 @@ class Session:
 
     # -- outbound --------------------------------------------------------------------------------
 
-    def deliver(self, data: bytes, message: Unsettled | UnansweredIQ | None = None) -> None:
+    def deliver(self, data: bytes, message: Held | None = None) -> None:
         """Send one stanza's bytes to the peer, now or, hibernating, after resumption.
 
         `message` is what has to happen if the peer never acknowledges it.

@@ -6,7 +6,7 @@ what becomes of it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from xmppservice.protocol.errors import StanzaError
 from xmppservice.protocol.stanza import errorFor
@@ -17,6 +17,16 @@ if TYPE_CHECKING:
     from xmppservice.hub.account import Account
     from xmppservice.hub.transit import Transit
     from xmppservice.protocol.jid import JID
+
+
+class Held(Protocol):
+    """What a session remembers with bytes that it has sent."""
+
+    def taken(self, account: Account) -> None:
+        """The peer has it."""
+
+    def lost(self, account: Account) -> Unsettled | None:
+        """The session died without it; returns a message that must go elsewhere now, if it is one."""
 
 
 class Unsettled:

@@ -1,0 +1,225 @@
+"""Contact lists (RFC 6121 section 2), with versions (2.6) and pre-approval (3.4).
+
+The hub keeps the subscription states of an account in memory and changes them for subscription
+stanzas; this module is what clients see and edit of them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from xmppservice.hub import presence as presences
+from xmppservice.hub.hooks import ACCOUNT, HANDLED, Phase, iq, presence, rosterChanged, stream
+from xmppservice.hub.module import HostModule
+from xmppservice.hub.options import option
+from xmppservice.modules.roster.items import itemOf, readItem
+from xmppservice.modules.roster.pushes import Pushes, push, queryBytes, versionText
+from xmppservice.protocol.errors import StanzaError
+from xmppservice.protocol.jid import JID
+from xmppservice.protocol.subscription import FROM, KNOWN, removal
+from xmppservice.wire import ns
+from xmppservice.wire.element import Element
+
+if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
+
+    from xmppservice.hub.account import Account
+    from xmppservice.hub.contracts.storage import AccountRecord, RosterRow
+    from xmppservice.hub.contracts.stream import IStream
+    from xmppservice.hub.host import VirtualHost
+    from xmppservice.hub.transit import Transit
+    from xmppservice.modules.roster.items import WantedItem
+
+#: With more changes than this, and more than a third of the roster, the whole roster is sent.
+_FEW = 20
+
+
+class Roster(HostModule):
+    """Answers roster requests of an account's own clients and tells them of changes."""
+
+    name = "roster"
+    features = (ns.ROSTER,)
+    namespaces = (ns.ROSTER,)
+
+    @attrs.frozen
+    class Options:
+        """Bounds of one account's contact list."""
+
+        items: int = option(
+            10_000, "Contacts of one account, unanswered subscription requests included.", range=(1, None)
+        )
+        nameLength: int = option(
+            1023, "Length of the name of a contact or group.", unit="characters", range=(16, 65535)
+        )
+        groups: int = option(100, "Groups that one contact can be in.", range=(1, 1000))
+
+    def __init__(self, host: VirtualHost, options: Any) -> None:
+        super().__init__(host, options)
+        self._pushes = Pushes(host.rosters)
+
+    @stream.features("bind")
+    def streamFeatures(self, stream: IStream) -> list[Element]:
+        """Roster versions (2.6.1) and pre-approved subscriptions (3.4.1) are to be had."""
+        return [Element(ns.ROSTER_VERSION, "ver"), Element(ns.PRE_APPROVAL, "sub")]
+
+    # -- reading -----------------------------------------------------------------------------------
+
+    @iq.get(ns.ROSTER, "query", to=ACCOUNT, access="owner")
+    def onGet(self, transit: Transit) -> Any:
+        """Roster get (2.2), with or without a version that the client has (2.6.2)."""
+        account, session, query = transit.account, transit.origin, transit.payload
+        assert account is not None and query is not None
+        if query.elements():
+            raise StanzaError("bad-request", text="a roster get has no items")
+        if session is not None:
+            session.interested = True
+            self._pushes.hold(session)
+        version = account.rosterVersion
+        answer = self._read(account, version, query.get("ver"))
+
+        def send(found: tuple[Element | None, list[RosterRow]]) -> Any:
+            payload, changes = found
+            self.host.reply(transit, transit.result(payload))
+            if session is not None:
+                for row in changes:
+                    push(session, queryBytes(account, row))
+            return HANDLED
+
+        def release(outcome: Any) -> Any:
+            if session is not None:
+                self._pushes.release(session, version)
+            return outcome
+
+        return answer.addCallback(send).addBoth(release)
+
+    def _read(self, account: Account, version: int, known: str | None) -> Deferred[Any]:
+        """Fires with the result's payload and the changes to push after it."""
+        since = _since(account, known)
+        if since is None:
+            return self._whole(account, version)
+        if since == version:
+            return self.host.store.whenCommitted(account.ticket).addCallback(lambda _: (None, []))
+
+        def judge(record: AccountRecord | None) -> Any:
+            if record is None or not record.rosterFloor <= since < version:
+                return self._whole(account, version)
+            return self.host.rosters.items(account.id, since, account.ticket).addCallback(choose)
+
+        def choose(rows: list[RosterRow]) -> Any:
+            if len(rows) > max(_FEW, len(account.roster) // 3):
+                return self._whole(account, version)
+            changes = [row for row in rows if row.version <= version]
+            return None, sorted(changes, key=lambda row: row.version)
+
+        # Only the storage knows for sure how far back its tombstones go.
+        record = self.host.services.accounts.record(self.host.id, account.jid.local, account.ticket)
+        return record.addCallback(judge)
+
+    def _whole(self, account: Account, version: int) -> Deferred[tuple[Element, list[RosterRow]]]:
+        def build(rows: list[RosterRow]) -> tuple[Element, list[RosterRow]]:
+            payload = Element(ns.ROSTER, "query", {"ver": versionText(account, version)})
+            payload.children.extend(itemOf(row) for row in rows if row.state & KNOWN)
+            return payload, []
+
+        return self.host.rosters.items(account.id, None, account.ticket).addCallback(build)
+
+    # -- changing ----------------------------------------------------------------------------------
+
+    @iq.set(ns.ROSTER, "query", to=ACCOUNT, access="owner")
+    def onSet(self, transit: Transit) -> Any:
+        """Roster set: add or change a contact (2.3, 2.4), or remove one (2.5)."""
+        account, query = transit.account, transit.payload
+        assert account is not None and query is not None
+        wanted = readItem(query, self.options.nameLength, self.options.groups)
+        failures: list[Exception] = []
+        if wanted.remove:
+            ticket = self._remove(account, wanted.jid, failures)
+        else:
+            ticket = self._put(account, wanted, failures)
+        transit.depends(ticket)
+        self.host.store.whenCommitted(ticket).addCallbacks(
+            lambda _: self._answer(transit, failures),
+            lambda failure: self.host.bounce(transit, failure.value),
+        )
+        return HANDLED
+
+    def _answer(self, transit: Transit, failures: list[Exception]) -> None:
+        """The change is committed, or has failed: then the account's facts are ahead of the storage."""
+        if not failures:
+            self.host.reply(transit, transit.result())
+            return
+        assert transit.account is not None
+        self.host.reloadFacts(transit.account)
+        self.host.bounce(transit, StanzaError("internal-server-error", type="wait", text="the roster was not changed"))
+
+    def _put(self, account: Account, wanted: WantedItem, failures: list[Exception]) -> int:
+        contact = wanted.jid.bare
+        if contact == account.jid.bare:
+            raise StanzaError("not-allowed", text="nobody is a contact of their own")
+        state = account.roster.get(contact, 0)
+        if not state & KNOWN:
+            self._checkRoom(account, contact)
+        state |= KNOWN
+        version = account.rosterVersion = account.rosterVersion + 1
+        account.roster[contact] = state
+        ticket = self.host.rosters.put(
+            account.id, contact, wanted.name, state, wanted.groups, version, failures.append
+        )
+        account.wrote(ticket)
+        self.host.pushRoster(account)
+        return ticket
+
+    def _remove(self, account: Account, jid: JID, failures: list[Exception]) -> int:
+        """Remove a contact and end the subscriptions with it (2.5.2)."""
+        contact = jid.bare
+        state = account.roster.get(contact, 0)
+        if not state & KNOWN:
+            raise StanzaError("item-not-found", text="there is no such contact")
+        version = account.rosterVersion = account.rosterVersion + 1
+        del account.roster[contact]
+        ticket = self.host.rosters.remove(account.id, contact, version, failures.append)
+        account.wrote(ticket)
+        self.host.pushRoster(account)
+        if state & FROM:
+            presences.introduce(account, jid, False)
+        for type in removal(state):
+            self.host.send(
+                Element(ns.CLIENT, "presence", {"from": account.jid.bare, "to": contact, "type": type})
+            )
+        return ticket
+
+    @rosterChanged
+    def onChanged(self, account: Account, version: int) -> None:
+        """Push the change (2.1.6)."""
+        self._pushes.changed(account, version)
+
+    # -- bounds ------------------------------------------------------------------------------------
+
+    def _checkRoom(self, account: Account, contact: str) -> None:
+        if len(account.roster) >= self.options.items and contact not in account.roster:
+            raise StanzaError(
+                "not-allowed", text=f"a contact list holds {self.options.items} contacts and requests"
+            )
+
+    @presence.sending(Phase.POLICY, types=("subscribe", "subscribed"))
+    def onSending(self, transit: Transit) -> None:
+        """Asking and approving make contacts too (3.1.2, 3.4)."""
+        assert transit.account is not None
+        self._checkRoom(transit.account, transit.to.bare)
+
+    @presence.receiving(Phase.POLICY, types=("subscribe",))
+    def onReceiving(self, transit: Transit) -> None:
+        """Requests are kept until they are answered (3.1.3); strangers must not fill the list with them."""
+        assert transit.account is not None
+        self._checkRoom(transit.account, transit.sender.bare)
+
+
+def _since(account: Account, known: str | None) -> int | None:
+    """The version that a client has, if it can be one of this account."""
+    id, dash, version = (known or "").partition("-")
+    if not dash or id != str(account.id) or not (version.isascii() and version.isdigit()) or len(version) > 18:
+        return None
+    since = int(version)
+    return since if since <= account.rosterVersion else None
