@@ -41,6 +41,17 @@ def _commitThenDie(connection: Connection, rows: list[tuple[str]]) -> None:
             os._exit(9)
 
 
+def _poison(connection: Connection, rows: list[tuple[()]]) -> None:
+    """Kill whoever tries it."""
+    os._exit(9)
+
+
+def _endless(connection: Connection) -> list[tuple[int]]:
+    """A read that would take hours."""
+    endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+    return connection.raw.execute(endless).fetchall()
+
+
 def _slow(connection: Connection, rows: list[tuple[float]]) -> None:
     for (seconds,) in rows:
         time.sleep(seconds)
@@ -53,11 +64,13 @@ WRITES = (
     ),
     WriteOperation("test.pragma", _pragma, bulk=False),
     WriteOperation("test.die", _commitThenDie, bulk=False),
+    WriteOperation("test.poison", _poison, bulk=False),
     WriteOperation("test.slow", _slow, bulk=False),
 )
 
 READS = (
     ReadOperation("mark.words", Statement(select(marks.c.word).order_by(marks.c.id))),
     ReadOperation("mark.large", Statement(select(marks.c.word).order_by(marks.c.id)), small=False),
+    ReadOperation("mark.endless", _endless, small=False),
     ReadOperation("mark.broken", lambda connection: connection.raw.execute("SELECT * FROM nowhere").fetchall()),
 )

@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred, gatherResults, inlineCallbacks
 from twisted.internet.task import deferLater
 
 from tests.storage.support import STANZA, TABLES, FileTestCase, drive, killWriter, writer
-from xmppservice.hub.contracts.storage import ConstraintFailure, StorageFull, StorageRefused
+from xmppservice.hub.contracts.storage import ConstraintFailure, StorageFull, StorageRefused, StorageUnavailable
 from xmppservice.storage import database as module
 from xmppservice.storage.database import Database
 from xmppservice.storage.files import FILE
@@ -136,6 +136,38 @@ class FileTests(FileTestCase):
         self.assertLessEqual(len(os.listdir("/proc/self/fd")) - before, 3)
 
 
+    def test_stopDuringRead(self) -> None:
+        """A long read in a thread does not hold up the stop."""
+
+        def scenario(reactor: Any, database: Database) -> Steps:
+            reading = database.store.read("mark.endless")
+            reading.addErrback(errors.append)
+            yield deferLater(reactor, 0.05)
+
+        errors: list[Any] = []
+        self.withDatabase(scenario)
+
+    def test_lockedByAStranger(self) -> None:
+        """Another program that holds the file makes writes wait, then fail with their own type."""
+
+        def scenario(reactor: Any, database: Database) -> Steps:
+            yield database.store.execute("test.pragma", ("busy_timeout=200",))
+            stranger = sqlite3.connect(os.path.join(self.folder, FILE), isolation_level=None)
+            stranger.execute("BEGIN IMMEDIATE")
+            failures: list[Exception] = []
+            for word in ("a", "b"):
+                ticket = database.store.append("mark.add", (1, word), failures.append)
+            yield database.store.whenCommitted(ticket)
+            stranger.execute("ROLLBACK")
+            stranger.close()
+            yield database.store.execute("mark.add", (1, "c"))
+            return failures
+
+        failures = self.withDatabase(scenario)
+        self.assertEqual([type(failure) for failure in failures], [StorageUnavailable] * 2)
+        self.assertEqual(self.query("SELECT word FROM marks"), [("c",)])
+
+
 class DeathTests(FileTestCase):
     """The writer process is killed."""
 
@@ -178,6 +210,20 @@ class DeathTests(FileTestCase):
         self.withDatabase(scenario)
         self.assertFalse(os.path.exists(fuse))
         self.assertEqual(self.query("SELECT word FROM marks ORDER BY id"), [("before",), ("after",)])
+
+    def test_poison(self) -> None:
+        """A write that kills each process that tries it fails; those after it are fine."""
+
+        def scenario(reactor: Any, database: Database) -> Steps:
+            failures: list[Exception] = []
+            ticket = database.store.apply("test.poison", (), failures.append)
+            yield database.store.whenCommitted(ticket)
+            yield database.store.execute("mark.add", (1, "after"))
+            return failures
+
+        failures = self.withDatabase(scenario)
+        self.assertEqual([type(failure) for failure in failures], [StorageUnavailable])
+        self.assertEqual(self.query("SELECT word FROM marks"), [("after",)])
 
     def test_groupSignals(self) -> None:
         """A terminal's Ctrl-C and a supervisor's SIGTERM to all do not stop the writer: it has work."""

@@ -22,7 +22,7 @@ from xmppservice.storage.operations import Operations
 from xmppservice.storage.process import IWriterProcess
 from xmppservice.storage.readers import Readers
 from xmppservice.storage.spool import LAZY, MANY, RETRY, Spool
-from xmppservice.storage.writer import GATHER, WriterStore
+from xmppservice.storage.writer import ATTEMPTS, GATHER, WriterStore
 
 
 @implementer(IWriterProcess)
@@ -304,6 +304,21 @@ class RestartTests(WriterTestCase):
         self.gather()
         self.store.writerAnswered(41, [])
         self.assertEqual(self.store.committed, 0)
+
+    def test_poisonedBatch(self) -> None:
+        """A batch of which process after process dies fails at last, and the next one goes on."""
+        failures: list[Exception] = []
+        self.append("a", failures.append)
+        self.gather()
+        for _ in range(ATTEMPTS):
+            self.assertEqual(failures, [])
+            self.store.writerLost()
+            self.store.writerReady(41, [])
+        self.assertEqual(([type(failure) for failure in failures], self.store.committed), ([StorageUnavailable], 1))
+        self.assertEqual(len(self.process.batches), ATTEMPTS)
+        self.append("b")
+        self.gather()
+        self.assertEqual(self.process.batches[-1], (42, [("mark.add", [(1, "b")])]))
 
     def test_down(self) -> None:
         """When it does not come back, what waits fails, and what comes later fails soon."""

@@ -50,6 +50,10 @@ class Batches:
         connection = self._connection
         try:
             raw.execute("BEGIN IMMEDIATE")
+        except Exception as error:
+            # Somebody else holds the file, or the disk is gone: no row would fare better alone.
+            return self._allFailed(groups, error)
+        try:
             for name, rows in groups:
                 writes[name].run(connection, rows)
             connection.execute(_NOTE, (1, number, _NONE))
@@ -74,9 +78,12 @@ class Batches:
         except Exception as error:
             # The whole transaction is gone (disk full, I/O error): every row failed.
             self._rollBack()
-            kind, words = kindOf(error), textOf(error)[:_TEXT]
-            return [(position, kind, words) for position in range(len(flat))]
+            return self._allFailed(groups, error)
         return failures
+
+    def _allFailed(self, groups: Groups, error: Exception) -> list[RowFailure]:
+        kind, words = kindOf(error), textOf(error)[:_TEXT]
+        return [(position, kind, words) for position in range(sum(len(rows) for _name, rows in groups))]
 
     def _single(self, name: str, row: Row) -> Exception | None:
         """Run one row; return what it failed with, after undoing it.

@@ -118,7 +118,7 @@ class Database(Service):
 
         Errbacks `StorageRefused` with a text for the administrator.
         """
-        Service.startService(self)  # type: ignore[no-untyped-call]
+        Service.startService(self)
         if self._memory is not None:
             return
         try:
@@ -139,7 +139,7 @@ class Database(Service):
         """Commit everything that was given, then close; fires when the writer is gone."""
         if not self.running:
             return
-        Service.stopService(self)  # type: ignore[no-untyped-call]
+        Service.stopService(self)
         self._spool.close()
         if self._memory is None:
             yield self._release()

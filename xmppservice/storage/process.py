@@ -179,9 +179,10 @@ class WriterProcess:
     def heard(self, message: tuple[Any, ...]) -> None:
         """A message of the child."""
         if message[0] == DONE:
+            # Only work done counts as a success: a batch may kill each process that tries it.
+            self._failedStarts = 0
             self._owner.writerAnswered(message[1], message[2])
         elif message[0] == READY:
-            self._failedStarts = 0
             starting, self._starting = self._starting, None
             self._owner.writerReady(message[1], message[2])
             if starting is not None:

@@ -29,7 +29,7 @@ class Readers:
         self._callInThread = callInThread
         self._inline: Connection | None = None
         self._idle: list[Connection] = []
-        self._busy = 0
+        self._busy: set[Connection] = set()
         self._queue: deque[tuple[ReadOperation, Row, Deferred[list[ResultRow]]]] = deque()
         self._open = True
 
@@ -58,14 +58,14 @@ class Readers:
 
     def _next(self) -> None:
         """Start queued reads while threads are free."""
-        while self._queue and self._busy < CONCURRENT and self._callInThread is not None:
+        while self._queue and len(self._busy) < CONCURRENT and self._callInThread is not None:
             operation, args, done = self._queue.popleft()
             try:
                 connection = self._idle.pop() if self._idle else self._connect()
             except Exception as error:
                 done.errback(typedFailure(kindOf(error), textOf(error)))
                 continue
-            self._busy += 1
+            self._busy.add(connection)
             running = self._callInThread(operation.run, connection, args)
             running.addBoth(self._finished, operation, connection, done)
 
@@ -73,7 +73,7 @@ class Readers:
         self, result: list[ResultRow] | Failure, operation: ReadOperation, connection: Connection,
         done: Deferred[list[ResultRow]],
     ) -> None:
-        self._busy -= 1
+        self._busy.discard(connection)
         if self._open:
             self._idle.append(connection)
         else:
@@ -86,8 +86,10 @@ class Readers:
         self._next()
 
     def close(self) -> None:
-        """Close idle connections; reads that run give theirs back closed, queued ones fail."""
+        """Close idle connections; reads that run are interrupted, queued ones fail."""
         self._open = False
+        for connection in self._busy:
+            connection.raw.interrupt()
         for connection in self._idle:
             connection.raw.close()
         self._idle.clear()

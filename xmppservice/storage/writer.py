@@ -31,6 +31,9 @@ from xmppservice.storage.store import BaseStore, typedFailure
 #: Seconds for which a batch gathers.
 GATHER = 0.003
 
+#: So many processes may die of one batch before it fails.
+ATTEMPTS = 5
+
 #: One write: operation and row; None after it was taken back.
 Entry = tuple[str, Row] | None
 
@@ -75,6 +78,7 @@ class WriterStore(BaseStore):
         self._due = False
         self._flying: _Batch | None = None
         self._number = 0
+        self._attempts = 0
         self._ready = False
         self._down = ""
         self._draining: Deferred[None] | None = None
@@ -150,26 +154,31 @@ class WriterStore(BaseStore):
             return
         self._entries, self._base, self._failed = [], self.last + 1, {}
         if self._down:
-            self._failAll(entries, base, failed)
+            self._failAll(entries, base, failed, self._down)
             return
-        self._number += 1
-        number = self._number
         try:
-            groups = self._grouped(entries)
-            frame = pack((number, groups)) if groups else b""
+            frame = self._framed(entries)
         except ValueError:
             self._dropUnsendable(entries, base, failed)
-            groups = self._grouped(entries)
-            frame = pack((number, groups)) if groups else b""
-        batch = _Batch(number, base, entries, failed, frame)
-        if not groups:
-            self._number -= 1
+            frame = self._framed(entries)
+        batch = _Batch(self._number, base, entries, failed, frame)
+        if not frame:
             self._finish(batch, [])
             return
         self._flying = batch
+        self._attempts = 1
         self.batches += 1
-        self.rows += sum(len(rows) for _name, rows in groups)
         self._send(batch)
+
+    def _framed(self, entries: list[Entry]) -> bytes:
+        """The next batch as a frame; empty, and without a number, if nothing is left to write."""
+        groups = self._grouped(entries)
+        if not groups:
+            return b""
+        frame = pack((self._number + 1, groups))
+        self._number += 1
+        self.rows += sum(len(rows) for _name, rows in groups)
+        return frame
 
     def _grouped(self, entries: list[Entry]) -> Groups:
         """Equal bulk operations that follow each other, together."""
@@ -204,8 +213,8 @@ class WriterStore(BaseStore):
         if self._process is not None:
             self._process.send(batch.frame)
 
-    def _failAll(self, entries: list[Entry], base: int, failed: dict[int, Failed]) -> None:
-        error = StorageUnavailable(self._down)
+    def _failAll(self, entries: list[Entry], base: int, failed: dict[int, Failed], reason: str) -> None:
+        error = StorageUnavailable(reason)
         for index, entry in enumerate(entries):
             if entry is not None:
                 self._tellFailed(failed.pop(base + index, None), entry[0], error)
@@ -244,8 +253,13 @@ class WriterStore(BaseStore):
             self._close()
         elif number == batch.number:
             self._finish(batch, failures)
-        else:
+        elif self._attempts < ATTEMPTS:
+            self._attempts += 1
             self._send(batch)
+        else:
+            self._flying = None
+            self._number = number
+            self._failAll(batch.entries, batch.base, batch.failed, f"{ATTEMPTS} writer processes died of this batch")
 
     def writerAnswered(self, number: int, failures: RowFailures) -> None:
         """The batch under way is settled."""
@@ -261,7 +275,7 @@ class WriterStore(BaseStore):
         self._down = reason
         batch, self._flying = self._flying, None
         if batch is not None:
-            self._failAll(batch.entries, batch.base, batch.failed)
+            self._failAll(batch.entries, batch.base, batch.failed, reason)
         self._close()
 
     # --- life ---------------------------------------------------------------------------------
