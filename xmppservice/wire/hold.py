@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 
-_QUOTE_OR_END = re.compile(rb"[\"'>]")
+from xmppservice.wire.items import refuse
+
+_MARK = re.compile(rb"[\"'<>]")
 _TAG = re.compile(rb"<[^>\"']*(?:\"[^\"]*\"[^>\"']*|'[^']*'[^>\"']*)*")
 
 
@@ -56,23 +58,31 @@ class Hold:
         return len(self.held) - self._mark if self._mark >= 0 else 0
 
     def ends(self, data: bytes) -> bool:
-        """Whether new data can complete something: if a tag is seen in part, only what ends it."""
+        """Whether new data can complete something: if a tag is seen in part, only what ends it.
+
+        :raise XMLError: if a tag begins before that one ends.
+        """
         if not self.seen:
             return True
         quote = self._quote
         at = 0
         while True:
             if quote:
-                at = data.find(quote, at) + 1
-                if not at:
+                end = data.find(quote, at)
+                if data.find(b"<", at, end if end >= 0 else len(data)) >= 0:
+                    refuse("not-well-formed", "a tag within a tag")
+                if end < 0:
                     break
+                at = end + 1
                 quote = b""
                 continue
-            match = _QUOTE_OR_END.search(data, at)
+            match = _MARK.search(data, at)
             if match is None:
                 break
             if match[0] == b">":
                 return True
+            if match[0] == b"<":
+                refuse("not-well-formed", "a tag within a tag")
             quote = match[0]
             at = match.end()
         self._quote = quote

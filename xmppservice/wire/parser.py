@@ -309,7 +309,9 @@ class StreamParser(TreeBuilder):
         at = expat.CurrentByteIndex
         if at != self._fed:
             seen = raw[max(at - self._base, 0) : cut]
-            if seen.startswith((b"<!", b"<?")) and not seen.startswith(b"<!["):
+            if seen.startswith(b"<!["):
+                refuse("not-well-formed", "no CDATA section")
+            if seen.startswith((b"<!", b"<?")):
                 refuse("restricted-xml", "a comment or a processing instruction")
             if seen.startswith(b"<"):
                 hold = self._hold = Hold(seen)
