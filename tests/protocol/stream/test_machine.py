@@ -35,7 +35,8 @@ class Facts:
     def refusal(self, name: str, secure: bool) -> SASLFailure:
         """As a portal would have it."""
         info = MECHANISMS.get(name)
-        return SASLFailure("encryption-required" if info is not None and info.tls and not secure else "invalid-mechanism")
+        needsTLS = info is not None and info.tls and not secure
+        return SASLFailure("encryption-required" if needsTLS else "invalid-mechanism")
 
 
 def machine(tls: str = OPTIONAL, mechanisms: Iterable[str] = MECHANISMS, **more: object) -> StreamMachine:
