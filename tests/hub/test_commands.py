@@ -58,7 +58,7 @@ class RecordedAdministration:
         progress("working")
         return succeed(refused)
 
-    def setPassword(self, jid: JID, password: str) -> Deferred[None]:
+    def setPassword(self, jid: JID, password: str, keep: JID | None = None) -> Deferred[None]:
         """Keep it."""
         self.passwords[jid.bare] = password
         return succeed(None)

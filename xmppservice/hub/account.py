@@ -130,10 +130,11 @@ class Account:
             del self.sessions[session.resource]
         self.host.accounts.touched(self)
 
-    def disconnect(self, error: StreamError) -> None:
-        """End all sessions: the account was changed, disabled or deleted."""
+    def disconnect(self, error: StreamError, keep: JID | None = None) -> None:
+        """End all sessions but `keep`: the account was changed, disabled or deleted."""
         for session in list(self.sessions.values()):
-            session.disconnect(error)
+            if session.jid != keep:
+                session.disconnect(error)
 
     # -- the sender's side -----------------------------------------------------------------------
 

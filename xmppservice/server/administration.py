@@ -70,7 +70,7 @@ class StoredAdministration:
             raise CommandError(f"the password cannot be used: {error}") from None
         return bytes(stored.encode())
 
-    async def _changed(self, jid: JID, error: StreamError | None) -> None:
+    async def _changed(self, jid: JID, error: StreamError | None, keep: JID | None = None) -> None:
         """An account is another one now; a running server drops what it knows of it."""
 
     # -- accounts --------------------------------------------------------------------------------
@@ -127,13 +127,13 @@ class StoredAdministration:
             await self._changed(jid, None)
         return refused
 
-    def setPassword(self, jid: JID, password: str) -> Deferred[None]:
+    def setPassword(self, jid: JID, password: str, keep: JID | None = None) -> Deferred[None]:
         """See `IAdministration.setPassword`."""
 
         async def change() -> None:
             id = await self._find(jid)
             await self._database.accounts.setSecrets(id, await self._secretsOf(password))
-            await self._changed(jid, StreamError("reset", "the password was changed"))
+            await self._changed(jid, StreamError("reset", "the password was changed"), keep)
 
         return _told(change())
 
@@ -278,15 +278,16 @@ class RunningAdministration(StoredAdministration):
     allHosts: Callable[[], Sequence[VirtualHost]]
     forget: Callable[[JID], None]
 
-    async def _changed(self, jid: JID, error: StreamError | None) -> None:
+    async def _changed(self, jid: JID, error: StreamError | None, keep: JID | None = None) -> None:
         self.forget(jid)
         host = self.hosts(jid.domain)
         if host is None:
             return
         account = host.accounts.known.get(jid.local)
         if error is not None and account is not None:
-            account.disconnect(error)
-            host.accounts.forget(jid.local)
+            account.disconnect(error, keep)
+            if not account.sessions:
+                host.accounts.forget(jid.local)
         elif account is None:
             host.accounts.forget(jid.local)
         else:

@@ -68,8 +68,11 @@ class IAdministration(Interface):
     def importAccounts(accounts: Sequence[tuple[JID, str]], progress: Progress) -> Deferred[list[Refusal]]:
         """Make many accounts from addresses and passwords; fires with those not taken, such as existing ones."""
 
-    def setPassword(jid: JID, password: str) -> Deferred[None]:
-        """Replace the password and close the account's streams within 5 s."""
+    def setPassword(jid: JID, password: str, keep: JID | None = None) -> Deferred[None]:
+        """Replace the password and close the account's streams within 5 s.
+
+        The session with the address `keep` stays: it is the one that asked (XEP-0077).
+        """
 
     def accounts(host: str | None) -> Deferred[list[AccountLine]]:
         """All accounts, of one host or of all, sorted by host and name."""
