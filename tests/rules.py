@@ -71,7 +71,7 @@ def downwards(sources: Sequence[Source]) -> list[str]:
 
 
 def _mayImport(area: str, target: str) -> bool:
-    if area == target or (area, target) in SIDEWAYS or area not in ROWS | BESIDE:
+    if area == target or target == "__version__" or (area, target) in SIDEWAYS or area not in ROWS | BESIDE:
         return True
     if target == "plugins":
         return ROWS.get(area, COMPOSITION) >= ROWS["hub"]

@@ -85,7 +85,7 @@ BROKEN: list[tuple[rules.Rule, dict[str, str]]] = [
 ]
 
 GOOD = {
-    X + "__init__.py": '"""The package."""',
+    X + "__init__.py": '"""The package."""\n__version__ = "1"',
     X + "wire/element.py": '"""Elements."""\nfrom collections import deque\nfrom . import ns',
     X + "wire/ns.py": '"""Names."""',
     X + "wire/parser.py": '"""Parser."""\nimport pyexpat\nparser.StartElementHandler = 1',
@@ -98,7 +98,9 @@ GOOD = {
     X + "auth/realm.py": '"""Realm."""\nfrom xmppservice.storage.accounts import Accounts',
     X + "storage/accounts.py": '"""Accounts."""\nimport sqlalchemy\nfrom xmppservice.hub import host',
     X + "modules/pubsub/tables.py": '"""Tables."""\nimport sqlalchemy',
-    X + "modules/pubsub/service.py": '"""Service."""\nfrom . import tables\nfrom xmppservice.hub import host',
+    X + "modules/pubsub/service.py": (
+        '"""Service."""\nfrom . import tables\nfrom xmppservice import __version__\nfrom xmppservice.hub import host'
+    ),
     X + "edge/tls.py": '"""TLS."""\nfrom OpenSSL import SSL',
     X + "plugins/standard.py": '"""Modules."""\nfrom xmppservice.hub.host import ModuleMaker',
     X + "tap.py": '"""Start."""\nfrom twisted.internet import reactor\nfrom xmppservice import server',
