@@ -179,10 +179,8 @@ class StreamParser(TreeBuilder):
                 self._lead = 0
                 self._fed = fed = fed + size
                 expat.Parse(data)
-                if self._open is not None or self._parts or expat.CurrentByteIndex != fed:
+                if self._begin != fed or self.limits.totalBytes is not None:
                     self._settle(expat, data, size)
-                elif self.limits.totalBytes is not None:
-                    self._weigh()
             else:
                 self._take(expat, data)
         except XMLError as error:
@@ -320,8 +318,12 @@ class StreamParser(TreeBuilder):
             if hold is not None:
                 hold.ends(rest)
             self._keep(rest)
-        if self._parts and self._open is None:
-            self._flush()
+        if self._open is None:
+            if self._parts:
+                self._flush()
+            if hold is None and self._rooted:
+                # White space between stanzas is not part of the next one.
+                self._begin = self._fed
         self._weigh()
 
     def _weigh(self, held: int | None = None) -> None:
@@ -375,7 +377,6 @@ class StreamParser(TreeBuilder):
         if not self._rooted:
             self._startRoot(expat, tag, node)
             return
-        self._begin = expat.CurrentByteIndex
         self._count = 1
         self._open = node
         space = node.ns

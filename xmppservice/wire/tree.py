@@ -62,7 +62,7 @@ class TreeBuilder:
         if self._parts:
             self._flush()
         limits = self.limits
-        if len(attrs) > limits.attributes:
+        if attrs and len(attrs) > limits.attributes:
             tooBig("too many attributes")
         node = _new(Element)
         node.ns, node.name = self._names[tag]
