@@ -49,6 +49,7 @@ class Session:
     output: TextIO = attrs.field(factory=lambda: sys.stdout)
     errors: TextIO = attrs.field(factory=lambda: sys.stderr)
     password: Callable[[str, TextIO], str] = askPassword
+    _unfinishedLine: bool = attrs.field(default=False, init=False)
 
     def run(self) -> int:
         """Do it.
@@ -98,8 +99,7 @@ class Session:
             from xmppservice.ctl.start import initialise
 
             arguments = checkArguments(info, {"domain": parsed.domain})
-            path = os.path.join(self.folder, parsed.config) if parsed.config else None
-            return initialise(arguments["domain"], path, parsed.data, parsed.force)
+            return initialise(arguments["domain"], self.folder, parsed.config, parsed.data, parsed.force)
         if info.name == "options":
             from xmppservice.ctl.example import optionsTable
 
@@ -152,11 +152,20 @@ class Session:
         return Result(f"{made} accounts made.", result.columns, refused, bool(refused))
 
     def _progress(self, text: str) -> None:
-        end = "\r" if self.errors.isatty() else "\n"
-        print(text, end=end, file=self.errors, flush=True)
+        """On a terminal each line replaces the one before."""
+        self._unfinishedLine = self.errors.isatty()
+        print(f"\r{text}\x1b[K" if self._unfinishedLine else text, end="", file=self.errors, flush=True)
+        if not self._unfinishedLine:
+            print(file=self.errors)
+
+    def _endProgress(self) -> None:
+        if self._unfinishedLine:
+            print(file=self.errors, flush=True)
+            self._unfinishedLine = False
 
     def _show(self, result: Result, asJSON: bool) -> int:
         text = render(result, asJSON)
+        self._endProgress()
         try:
             if text:
                 print(text, file=self.output, flush=True)
@@ -166,6 +175,7 @@ class Session:
         return FAILURE if result.failed else SUCCESS
 
     def _complain(self, error: CommandError, code: int) -> int:
+        self._endProgress()
         print(f"xmppctl: {error.problem}", file=self.errors)
         if error.mend:
             print(f"  {error.mend}", file=self.errors)

@@ -11,32 +11,35 @@ from xmppservice.hub.commands import CommandError, Result
 from xmppservice.settings.files import LOCAL_FILE
 
 
-def initialise(domain: str, path: str | None, data: str | None, force: bool = False) -> Result:
+def initialise(domain: str, here: str, config: str | None, data: str | None, force: bool = False) -> Result:
     """Write the file and the certificate.
 
-    @param path: of the file, ``xmppservice.toml`` here if None.
+    @param here: the folder in which the operator stands; relative names start there.
+    @param config: the file, ``xmppservice.toml`` if None.
     @param data: the data folder, ``var`` beside the file if None.
     @raise CommandError: the file is there already, or cannot be written.
     """
-    path = path or LOCAL_FILE
-    folder = os.path.dirname(os.path.abspath(path))
-    where = os.path.abspath(data) if data else "var"
+    name = config or LOCAL_FILE
+    path = os.path.join(os.path.abspath(here), name)
+    folder = os.path.dirname(path)
+    where = os.path.join(os.path.abspath(here), data) if data else "var"
     values = {"data": where, "tls.certificates": "certs", "tls.development_certificates": True}
     try:
         os.makedirs(folder, exist_ok=True)
         _write(path, exampleConfiguration(domain, values), force)
         authority = makeDevelopmentCertificate(os.path.join(folder, "certs"), [domain])
     except FileExistsError:
-        raise CommandError(f"{path} is there already", "give --config another name, or --force to replace it") from None
+        raise CommandError(f"{name} is there already", "give --config another name, or --force to replace it") from None
     except (OSError, CertificateProblem) as error:
         raise CommandError(f"cannot write: {error}") from None
-    option = f" --config {shlex.quote(path)}" if path != LOCAL_FILE else ""
+    option = f" --config {shlex.quote(name)}" if name != LOCAL_FILE else ""
+    trusted = os.path.relpath(authority, here)
     return Result(
-        f"{path} is written, with a development certificate for {domain}.\n"
+        f"{name} is written, with a development certificate for {domain}.\n"
         "Next:\n"
         f"  1. Make an account:    xmppctl{option} user add alice@{domain}\n"
-        f"  2. Start the server:   twistd -n xmpp --config {shlex.quote(path)}\n"
-        f"  3. Check it, and log in with a client that trusts {os.path.relpath(authority)}:   xmppctl{option} check\n"
+        f"  2. Start the server:   twistd -n xmpp --config {shlex.quote(name)}\n"
+        f"  3. Check it, and log in with a client that trusts {trusted}:   xmppctl{option} check\n"
         "It listens on loopback. For the public, set listen.interface and put a real certificate in its place."
     )
 
