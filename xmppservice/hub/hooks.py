@@ -210,8 +210,8 @@ class _PresencePoints(_StanzaPoints):
         self.spreading = EventPoint(
             "presence.spreading",
             "method(account, contacts): presence of `account` is about to go to `contacts`, "
-            "a list of JIDs; directed presence and stanzas to one address do not come here",
-            "None, or the list of JIDs that shall get it",
+            "a list of bare JIDs as text; directed presence and stanzas to one address do not come here",
+            "None, or the list of those that shall get it",
             "nothing else",
         )
 

@@ -181,6 +181,8 @@ def _begin(session: Session) -> None:
         if not state & TO:
             continue
         jid = JID.parse(contact)
+        if account.blocks and account.host.refuses(account, jid):
+            continue
         local = router.onlineAccount(jid)
         if local is None:
             if not router.isAccount(jid):

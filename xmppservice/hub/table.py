@@ -46,9 +46,8 @@ class Chain:
         if not wanted:
             found = NOTHING
         else:
-            found = frozenset(
-                node.ns for node in stanza.children if not isinstance(node, str) and node.ns in wanted
-            )
+            spaces = [node.ns for node in stanza.children if type(node) is not str]  # type: ignore[union-attr]
+            found = NOTHING if wanted.isdisjoint(spaces) else wanted.intersection(spaces)
         try:
             return self._met[found]
         except KeyError:
