@@ -141,6 +141,15 @@ class NegotiationTests(SynchronousTestCase):
         self.assertEqual(peer.say(" "), "")
         self.assertFalse(peer.transport.disconnecting)
 
+    def test_whitespaceBeforeARestartedStream(self) -> None:
+        """White space behind the last element of the old stream, however late it comes, is no part of the new one."""
+        peer = Peer()
+        logIn(peer)
+        self.assertEqual(peer.say("\n"), "")
+        self.assertEqual(peer.say(" "), "")
+        self.assertIn("<bind ", peer.say("\n" + header()))
+        self.assertIn("<not-well-formed", Peer().say(" " + header()))
+
     def test_bindRefused(self) -> None:
         """A refusal leaves the stream as it was."""
         peer = Peer()
