@@ -190,6 +190,7 @@ def test_noConfiguration(tmp_path: Path) -> None:
     world = World(tmp_path)
     assert world.run("user", "list") == 1
     assert "xmppctl init --domain" in world.err.getvalue()
+    assert world.run("--data", "d", "status") == 3
 
 
 def test_wrongConfiguration(world: World) -> None:

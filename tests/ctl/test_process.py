@@ -32,9 +32,9 @@ def xmppctl(folder: Path, *words: str, input: str = "") -> subprocess.CompletedP
 def test_life(tmp_path: Path) -> None:
     """From an empty folder to accounts that are there the next time, without a server."""
     assert xmppctl(tmp_path, "init", "--domain", "example.org").returncode == 0
-    made = xmppctl(tmp_path, "user", "add", "alice@example.org", input="secret\nsecret\n")
+    made = xmppctl(tmp_path, "user", "add", "alice@example.org", input="correct horse\ncorrect horse\n")
     assert (made.returncode, made.stderr) == (0, "")
-    again = xmppctl(tmp_path, "user", "add", "alice@example.org", input="secret\nsecret\n")
+    again = xmppctl(tmp_path, "user", "add", "alice@example.org", input="correct horse\ncorrect horse\n")
     assert again.returncode == 1
     assert again.stderr.startswith("xmppctl: ")
     assert "Traceback" not in again.stderr
@@ -45,7 +45,7 @@ def test_life(tmp_path: Path) -> None:
     assert [line.split()[0] for line in listed.splitlines()[2:]] == ["alice@example.org", "carol@example.org"]
     assert "needs an upgrade" not in xmppctl(tmp_path, "db", "status").stdout
     assert xmppctl(tmp_path, "status").returncode == 3
-    assert not any("secret" in path.read_bytes().decode("latin-1") for path in (tmp_path / "var").glob("*"))
+    assert not any("correct horse" in path.read_bytes().decode("latin-1") for path in (tmp_path / "var").glob("*"))
 
 
 def test_wrongHost(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from xmppservice.ctl.output import render
 from xmppservice.ctl.passwords import askPassword
 from xmppservice.hub.administration import AdministrationCommands
 from xmppservice.hub.commands import CommandError, CommandInfo, Result, checkArguments, declared
-from xmppservice.settings import Overrides, Settings, SettingsError, discover, settingsFor
+from xmppservice.settings import Found, Overrides, Settings, SettingsError, discover, settingsFor
 
 SUCCESS, FAILURE, NOT_RUNNING, INTERRUPTED = 0, 1, 3, 130
 """Exit codes; a wrong command line is 2, as argparse has it."""
@@ -89,6 +89,9 @@ class Session:
     def _settings(self, parsed: Any) -> Settings:
         found = discover(parsed.config, self.environ, self.folder)
         overrides = Overrides(data=os.path.join(self.folder, parsed.data) if parsed.data else None)
+        if found is None and parsed.data:
+            # A server started with nothing but --data; its socket is there whatever its hosts are.
+            found = Found(folder=self.folder)
         if found is None:
             raise _NOWHERE
         modules, defaults = self.composition.modules()
