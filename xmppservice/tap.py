@@ -67,7 +67,7 @@ class Options(usage.Options, AuthOptionMixin):
     def opt_auth(self, description: str) -> None:
         """Another checker for passwords, as --help-auth lists them; may be repeated."""
         try:
-            super().opt_auth(description)
+            AuthOptionMixin.opt_auth(self, description)
         except (TypeError, UnsupportedInterfaces):
             # Twisted itself stumbles over the message when a checker has several interfaces.
             raise usage.UsageError(f"--auth {description.split(':')[0]} checks nothing that XMPP logins use") from None

@@ -167,10 +167,8 @@ class Account:
         self.deliver(transit)
 
     def _resumeReceiving(self, transit: Transit) -> None:
-        transit.pending = False
         self._guarded(self.receive, transit)
-        if not transit.pending:
-            transit.finish()
+        transit.finish()
 
     def deliver(self, transit: Transit) -> None:
         """DELIVER, the core's own phase."""
@@ -209,7 +207,7 @@ class Account:
         message = Unsettled(transit, data, host.clock.now())
         message.copies = len(sessions)
         origin = transit.origin
-        if origin is not None and origin.ledger is not None:
+        if origin is not None and origin.ledger is not None and self.id:
             # The sender is told that we have it: from then on no crash may lose it.
             message.key, ticket = host.spool.hold(
                 self.id, message.stamp, data, lambda error: self._notKept(message, error)
@@ -311,29 +309,25 @@ class Account:
         if not isinstance(outcome, Deferred):
             self.host.reply(transit, outcome)
             return
-        transit.park()
         if origin is not None:
             origin.hold(transit)
-        elif self._line is None:
-            self._line = WaitingLine(_ignore, _ignore)
-            self._line.begin(0)
         else:
+            transit.park()
+            if self._line is None:
+                self._line = WaitingLine(_ignore, _ignore)
             self._line.begin(0)
 
         def done(result: Any) -> None:
-            transit.pending = False
             if result is None:
                 self._guarded(proceed, transit)
             elif result is not HANDLED:
                 self.host.reply(transit, result)
-            if transit.pending:
-                return
             if origin is not None:
                 origin.release(transit)
-            else:
-                transit.finish()
-                if self._line is not None:
-                    self._line.end(0)
+                return
+            transit.finish()
+            if self._line is not None:
+                self._line.end(0)
 
         def refused(failure: Any) -> None:
             self.host.bounce(transit, failure.value)

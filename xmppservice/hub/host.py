@@ -165,7 +165,6 @@ class VirtualHost:
         try:
             account = self.accounts.known[local]
         except KeyError:
-            transit.park()
             return self.accounts.obtain(local).addCallback(self._whenKnown, transit)
         if account is None:
             self._nobody(transit)
@@ -174,7 +173,6 @@ class VirtualHost:
         return None
 
     def _whenKnown(self, account: Account | None, transit: Transit) -> None:
-        transit.pending = False
         if account is None:
             self._nobody(transit)
         else:

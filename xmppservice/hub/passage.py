@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 log = Logger()
 
 #: Seconds that one handler may take (architecture section 4, Waiting).
-HANDLER_DEADLINE = 10.0
+WAIT_DEADLINE = 10.0
 
 
 def run(transit: Transit, steps: Steps, clock: IReactorTime) -> Any:
@@ -73,7 +73,7 @@ def asDeferred(outcome: Any, clock: IReactorTime) -> Deferred[Any]:
         outcome = Deferred.fromCoroutine(outcome)
     waiting: Deferred[Any] = outcome
     if not waiting.called:
-        waiting.addTimeout(HANDLER_DEADLINE, clock)
+        waiting.addTimeout(WAIT_DEADLINE, clock)
     return waiting
 
 

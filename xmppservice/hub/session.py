@@ -89,7 +89,7 @@ class Session:
             return
         if self._waiting and (key := (transit.sender.bare, transit.to.bare)) in self._waiting:
             transit.park()
-            self._waiting.join(key, lambda: self._dispatch(transit))
+            self._waiting.join(key, lambda: self._follow(transit))
         else:
             self._dispatch(transit)
         if ledger is not None and (transit.pending or transit.ticket > self.account.host.store.committed):
@@ -139,9 +139,13 @@ class Session:
         if claimed != self.jid and claimed != self.account.jid:
             raise StreamError("invalid-from")
 
+    def _follow(self, transit: Transit) -> None:
+        """What it waited behind is through."""
+        self._dispatch(transit)
+        transit.finish()
+
     def _dispatch(self, transit: Transit) -> None:
         """Let the account send it; what is refused goes back to the sender as an error."""
-        transit.pending = False
         try:
             if transit.kind == "presence":
                 presence.outgoing(self, transit)

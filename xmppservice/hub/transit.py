@@ -64,8 +64,8 @@ class Transit:
         self.ticket = 0
         # Bytes that AMEND on the recipient's side puts behind the children.
         self.suffix = b""
-        # Set while something waits: the acknowledgement must not count this stanza yet.
-        self.pending = False
+        # How many waits are open: until it is none the acknowledgement must not count this stanza.
+        self.pending = 0
         self.finished: Callable[[], None] | None = None
 
     @property
@@ -92,12 +92,12 @@ class Transit:
             self.ticket = ticket
 
     def park(self) -> None:
-        """Something waits; `finish` must follow."""
-        self.pending = True
+        """Something waits for this stanza; `finish` must follow."""
+        self.pending += 1
 
     def finish(self) -> None:
-        """The passage that was parked has come to its end."""
-        self.pending = False
-        if self.finished is not None:
+        """One wait is over; with the last, whoever counts the stanza is told."""
+        self.pending -= 1
+        if not self.pending and self.finished is not None:
             finished, self.finished = self.finished, None
             finished()

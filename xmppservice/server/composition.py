@@ -147,7 +147,7 @@ class XMPPServer(ServiceTree):
         self.notifier = Notifier(os.environ, reactor, self.summary)
         control = ControlService(settings.controlSocket, self.commands, reactor)
         for service in (self.telemetry, self.database, self.hosts, control, self.c2s, self.notifier):
-            service.setServiceParent(self)
+            service.setServiceParent(self)  # type: ignore[no-untyped-call]
 
     # -- parts -----------------------------------------------------------------------------------
 
@@ -212,7 +212,7 @@ class XMPPServer(ServiceTree):
         """Start everything, in order; what had been started is stopped if something fails."""
         if not list(self.hosts):
             for domain in self.settings.hosts:
-                self._hostService(self.settings, domain).setServiceParent(self.hosts)
+                self._hostService(self.settings, domain).setServiceParent(self.hosts)  # type: ignore[no-untyped-call]
         for warning in self.settings.warnings:
             log.warn("{warning}", warning=warning)
         return super().startService().addCallback(self._allStarted)

@@ -117,12 +117,12 @@ class HostService(Service):
 
     def startService(self) -> Deferred[None]:
         """Read what the host needs, attach its modules, join the router."""
-        super().startService()
+        Service.startService(self)
         return Deferred.fromCoroutine(self._start())
 
     def stopService(self) -> None:
         """End the sessions that are left and leave the router."""
-        super().stopService()
+        Service.stopService(self)
         host = self.host
         if host is not None:
             host.stop()
