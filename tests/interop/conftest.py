@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from tests.interop.processes import Talker
 from tests.interop.programs import SLIXMPP, Program
 from tests.interop.servers import DOMAIN, Server, makeCertificates, startServer
 
-_numbers = itertools.count(1)
+POOL = 50
 
 
 @pytest.fixture(scope="session")
@@ -25,16 +24,18 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     assert "Traceback" not in running.report(), running.report()
 
 
+@pytest.fixture(scope="session")
+def pool(server: Server) -> dict[str, Iterator[str]]:
+    """Accounts made in one go, because a process for each of them takes longer than the tests."""
+    names = {name: [f"{name}{number}" for number in range(1, POOL + 1)] for name in ("alice", "bob")}
+    server.addUsers({local: local[::-1] for locals_ in names.values() for local in locals_})
+    return {name: iter(locals_) for name, locals_ in names.items()}
+
+
 @pytest.fixture
-def account(server: Server) -> Callable[[str], str]:
-    """Makes accounts that no other test has; the password is the local part, backwards."""
-
-    def create(name: str) -> str:
-        local = f"{name}{next(_numbers)}"
-        server.addUser(local, local[::-1])
-        return f"{local}@{DOMAIN}"
-
-    return create
+def account(pool: dict[str, Iterator[str]]) -> Callable[[str], str]:
+    """Hands out accounts that no other test has; the password is the local part, backwards."""
+    return lambda name: f"{next(pool[name])}@{DOMAIN}"
 
 
 Login = Callable[..., Talker]
@@ -45,14 +46,16 @@ def start(server: Server, tmp_path: Path) -> Iterator[Login]:
     """Starts client programs, without waiting for anything."""
     started: list[Talker] = []
 
-    def begin(jid: str, program: Program = SLIXMPP, direct: bool = False, ca: Path | None = None) -> Talker:
+    def begin(
+        jid: str, program: Program = SLIXMPP, direct: bool = False, ca: Path | None = None, at: Server = server
+    ) -> Talker:
         program.demand()
         login = {
             "jid": jid,
             "password": jid.partition("@")[0][::-1],
             "host": "127.0.0.1",
-            "port": server.directPort if direct else server.port,
-            "ca": str(ca or server.ca),
+            "port": at.directPort if direct else at.port,
+            "ca": str(ca or at.ca),
             "direct": direct,
         }
         environment = {"NODE_EXTRA_CA_CERTS": login["ca"]}

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -29,8 +30,8 @@ class Server(Protocol):
     directPort: int
     ca: Path
 
-    def addUser(self, local: str, password: str) -> None:
-        """Creates an account while the server runs."""
+    def addUsers(self, users: Mapping[str, str]) -> None:
+        """Creates accounts, local part to password, while the server runs."""
 
     def report(self) -> str:
         """What the server has logged."""
@@ -40,43 +41,45 @@ class Server(Protocol):
 
 
 class OwnServer:
-    """``twistd -n xmpp``, set up by ``xmppctl init`` as a stranger would do it."""
+    """``twistd -n xmpp`` in a folder of its own.
 
-    def __init__(self, folder: Path) -> None:
+    With ``config`` it is set up by ``xmppctl init``; without, it is the development server of that folder, as
+    ``make run`` starts it. Either way it listens on ports that are free now.
+    """
+
+    def __init__(self, folder: Path, config: bool = True) -> None:
         self.folder = folder
         self.port, self.directPort = freePort(), freePort()
-        self.config = folder / "xmppservice.toml"
-        self.ctl("init", "--domain", DOMAIN)
+        self.options: list[str] = []
+        if config:
+            self.ctl("init", "--domain", DOMAIN)
+            self.options = ["--config", str(folder / "xmppservice.toml")]
         self.start()
-        self.ca = next(iter(sorted(self.folder.rglob("ca.crt"))))
+        self.ca = next(iter(sorted(folder.rglob("ca.crt"))))
 
     def start(self) -> None:
         """Starts the process and waits until both ports accept."""
         command = [
             *("-c", "from twisted.scripts.twistd import run; run()"),
-            *("--nodaemon", "--pidfile=", "xmpp", "--config", str(self.config)),
+            *("--nodaemon", "--pidfile=", "xmpp", *self.options),
             *("--c2s", f"tcp:{self.port}:interface=127.0.0.1"),
             *("--c2s-tls", f"tcp:{self.directPort}:interface=127.0.0.1"),
         ]
-        self.child = Child([sys.executable, *command], self.folder / "server.log", self.folder, self._environment())
+        self.child = Child([sys.executable, *command], self.folder / "server.log", self.folder, _environment())
         waitFor("the server's ports", self._listening)
 
     def _listening(self) -> bool:
         assert self.child.running(), f"the server ended:\n{self.report()}"
         return accepts(self.port) and accepts(self.directPort)
 
-    def _environment(self) -> dict[str, str]:
-        path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
-        return {"PYTHONPATH": path, "XMPPSERVICE_CONFIG": str(self.config)}
-
     def ctl(self, *arguments: str, text: str = "") -> str:
-        """Runs ``xmppctl`` with this text on its standard input."""
+        """Runs ``xmppctl`` in the server's folder with this text on its standard input."""
         code = "import sys; from xmppservice.ctl.main import main; sys.exit(main())"
         done = subprocess.run(
             [sys.executable, "-c", code, *arguments],
             input=text,
             cwd=self.folder,
-            env={**os.environ, **self._environment()},
+            env={**os.environ, **_environment()},
             capture_output=True,
             text=True,
             timeout=60,
@@ -85,9 +88,12 @@ class OwnServer:
         assert done.returncode == 0, f"xmppctl {' '.join(arguments)}:\n{done.stdout}{done.stderr}"
         return done.stdout
 
-    def addUser(self, local: str, password: str) -> None:
-        """Creates an account with the password as two lines on standard input."""
-        self.ctl("user", "add", f"{local}@{DOMAIN}", text=f"{password}\n{password}\n")
+    def addUsers(self, users: Mapping[str, str]) -> None:
+        """Creates the accounts in one go."""
+        lines = [f"{local}@{DOMAIN}\t{password}\n" for local, password in users.items()]
+        file = self.folder / "users.txt"
+        file.write_text("".join(lines), encoding="utf-8")
+        self.ctl("user", "import", str(file))
 
     def report(self) -> str:
         """The process's output."""
@@ -96,6 +102,11 @@ class OwnServer:
     def stop(self) -> int:
         """Stops the process with SIGTERM."""
         return self.child.stop()
+
+
+def _environment() -> dict[str, str]:
+    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    return {"PYTHONPATH": path, "XMPPSERVICE_CONFIG": ""}
 
 
 PROSODY_CONFIG = """
@@ -131,10 +142,11 @@ class Prosody:
         self.child = Child(["prosody", "-F", "--config", str(self.config)], folder / "output.log", folder)
         waitFor("Prosody's ports", lambda: accepts(self.port) and accepts(self.directPort))
 
-    def addUser(self, local: str, password: str) -> None:
-        """Creates an account."""
-        command = ["prosodyctl", "--root", "--config", str(self.config), "register", local, DOMAIN, password]
-        subprocess.run(command, check=True, timeout=60, capture_output=True)
+    def addUsers(self, users: Mapping[str, str]) -> None:
+        """Creates the accounts one by one."""
+        for local, password in users.items():
+            command = ["prosodyctl", "--root", "--config", str(self.config), "register", local, DOMAIN, password]
+            subprocess.run(command, check=True, timeout=60, capture_output=True)
 
     def report(self) -> str:
         """Prosody's log."""
