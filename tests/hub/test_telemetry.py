@@ -1,11 +1,11 @@
-"""Figures: counters, gauges and the lag of the reactor."""
+"""Figures: gauges, and the lag of the reactor."""
 
 from __future__ import annotations
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from xmppservice.hub.telemetry import COUNTERS, Telemetry
+from xmppservice.hub.telemetry import Telemetry
 
 
 class TelemetryTests(SynchronousTestCase):
@@ -17,14 +17,6 @@ class TelemetryTests(SynchronousTestCase):
         self.telemetry = Telemetry(self.clock)
         self.telemetry.startService()
 
-    def test_counters(self) -> None:
-        """A counter is an attribute; all are in the snapshot."""
-        self.telemetry.messages += 3
-        figures = self.telemetry.snapshot()
-        self.assertEqual(figures["messages"], 3)
-        self.assertTrue(set(COUNTERS) < set(figures))
-        self.assertEqual(set(COUNTERS), set(self.telemetry.__annotations__))
-
     def test_gauges(self) -> None:
         """A gauge is read when asked for and goes with its owner."""
         sessions: list[int] = [1, 2]
@@ -33,7 +25,6 @@ class TelemetryTests(SynchronousTestCase):
         self.assertEqual(self.telemetry.snapshot()["sessions"], 3)
         self.assertEqual(self.telemetry.describe()["sessions"], "Bound sessions.")
         self.assertRaises(ValueError, self.telemetry.addGauge, "sessions", "", lambda: 0.0)
-        self.assertRaises(ValueError, self.telemetry.addGauge, "messages", "", lambda: 0.0)
         self.telemetry.removeGauge("sessions")
         self.assertNotIn("sessions", self.telemetry.snapshot())
 

@@ -1,8 +1,4 @@
-"""Figures of the running server: plain integers that cost one addition, and how late the reactor is.
-
-Whoever counts keeps a reference to `Telemetry` and writes ``telemetry.messages += 1``; nothing else happens until
-somebody asks for a `snapshot`.
-"""
+"""Figures of the running server: gauges that are read when somebody asks, and how late the reactor is."""
 
 from __future__ import annotations
 
@@ -10,23 +6,6 @@ from collections.abc import Callable
 
 from twisted.application.service import Service
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
-
-COUNTERS = {
-    "connections": "Connections accepted.",
-    "logins": "Logins that succeeded.",
-    "failedLogins": "Logins that failed.",
-    "resumptions": "Sessions resumed (XEP-0198).",
-    "messages": "Messages received from clients.",
-    "presences": "Presences received from clients.",
-    "iqs": "IQs received from clients.",
-    "delivered": "Stanzas sent to clients.",
-    "stored": "Messages kept for accounts that were offline.",
-    "bounced": "Stanzas answered with an error.",
-    "streamErrors": "Streams ended by an error of the peer.",
-    "faults": "Errors of our own.",
-}
-"""Attribute → what it counts. All only ever rise."""
-
 
 class Lag:
     """How late a timer of the reactor fires, which is how long others wait for their turn."""
@@ -65,22 +44,7 @@ class Telemetry(Service):
 
     name = "telemetry"
 
-    connections: int
-    logins: int
-    failedLogins: int
-    resumptions: int
-    messages: int
-    presences: int
-    iqs: int
-    delivered: int
-    stored: int
-    bounced: int
-    streamErrors: int
-    faults: int
-
     def __init__(self, clock: IReactorTime) -> None:
-        for counter in COUNTERS:
-            setattr(self, counter, 0)
         self.lag = Lag(clock)
         self._clock = clock
         self._started = clock.seconds()
@@ -102,7 +66,7 @@ class Telemetry(Service):
 
         @raise ValueError: the name is taken.
         """
-        if name in COUNTERS or name in self._gauges:
+        if name in self._gauges:
             raise ValueError(f"there is a figure {name!r} already")
         self._gauges[name] = (help, read)
 
@@ -116,13 +80,12 @@ class Telemetry(Service):
         return self._clock.seconds() - self._started
 
     def snapshot(self) -> dict[str, float]:
-        """All figures by name: counters, gauges, and lags in seconds."""
+        """All figures by name: gauges, and times in seconds."""
         figures: dict[str, float] = {"uptime": self.uptime}
-        figures.update((name, getattr(self, name)) for name in COUNTERS)
         figures.update((name, read()) for name, (_, read) in self._gauges.items())
         figures.update(lag=self.lag.last, lagAverage=self.lag.average, lagHighest=self.lag.highest)
         return figures
 
     def describe(self) -> dict[str, str]:
-        """What each counter and gauge means."""
-        return {**COUNTERS, **{name: help for name, (help, _) in self._gauges.items()}}
+        """What each gauge means."""
+        return {name: help for name, (help, _) in self._gauges.items()}

@@ -137,6 +137,9 @@ class XMPPServer(ServiceTree):
         self.loader.onChange(self._moduleChanged)
         self.tls = makeTLS(settings)
         self.telemetry = Telemetry(reactor)
+        self.telemetry.addGauge("streams", "Client streams.", lambda: len(self.c2s.factory.streams))
+        self.telemetry.addGauge("sessions", "Bound sessions, hibernating ones included.", self._countSessions)
+        self.telemetry.addGauge("backlog", "Rows that wait for their commit.", lambda: self.database.store.backlog)
         self.database = Database(settings.database.url, settings.data, reactor, catalogue.tables())
         self.administration: IAdministration = self._makeAdministration()
         self.commands.add(AdministrationCommands(self.administration))
@@ -227,10 +230,13 @@ class XMPPServer(ServiceTree):
             for action in actions:
                 action()
 
+    def _countSessions(self) -> int:
+        return sum(len(host.sessions()) for host in self.router.hosts.values())
+
     def summary(self) -> str:
         """One line for ``systemctl status``."""
-        sessions = sum(len(host.sessions()) for host in self.router.hosts.values())
-        return f"{len(self.router.hosts)} hosts, {len(self.c2s.factory.streams)} streams, {sessions} sessions"
+        streams = len(self.c2s.factory.streams)
+        return f"{len(self.router.hosts)} hosts, {streams} streams, {self._countSessions()} sessions"
 
     # -- reload ----------------------------------------------------------------------------------
 
