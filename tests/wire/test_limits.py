@@ -7,7 +7,7 @@ import tracemalloc
 
 import pytest
 
-from tests.wire.streams import HEADER, items, verdict
+from tests.wire.streams import HEADER, feedAll, items, verdict
 from xmppservice.wire.element import Element
 from xmppservice.wire.parser import AUTHENTICATED, PRE_AUTH, Limits, ParseError, StreamHeader, StreamParser
 
@@ -144,6 +144,37 @@ def test_declarations(step: int) -> None:
     header = b"<s " + b" ".join(b"xmlns:a%d='u'" % n for n in range(33)) + b">"
     [(error, _)] = StreamParser(PRE_AUTH).feed(header)
     assert isinstance(error, ParseError)
+
+
+@pytest.mark.parametrize("step", [0, 7, 1460])
+def test_prefixes_do_not_multiply(step: int) -> None:
+    """X08: one long namespace name and many uses of its prefix cannot make megabytes out of kilobytes."""
+    uri = b"u" * 6000
+    elements = b"<p:a/>" * 2000
+    attributes = b"<a " + b" ".join(b"p:a%d=''" % n for n in range(60)) + b"/>"
+    for data in (
+        b"<m xmlns:p='" + uri + b"'>" + elements + b"</m>",
+        b"<m x='>' xmlns:p='" + uri + b"'>" + attributes * 10 + b"</m>",
+        b"<m x='>' xmlns:p='" + uri + b"' y='>'>" + attributes * 30 + b"</m>",
+    ):
+        assert verdict(data, step) == "policy-violation"
+    header = HEADER.replace(b" to=", b" xmlns:p='" + uri + b"' to=")
+    last = feedAll(header + b"<m>" + elements + b"</m>", step)[-1][0]
+    assert isinstance(last, ParseError) and last.condition == "policy-violation"
+    usual = b"<m xmlns:p='urn:xmpp:example'>" + b"<p:a p:b='1'/>" * 1000 + b"</m>"
+    assert verdict(usual * 5, step) is None
+    assert verdict(usual + b"<m/>" * 10 + usual, step) is None
+
+
+def test_counting_stops() -> None:
+    """What is dear is done only while it is needed: ordinary stanzas meet the plain callbacks."""
+    parser = StreamParser(AUTHENTICATED)
+    for data in (HEADER, b"<m xmlns:p='u'><p:a/></m>", b"<m>" + b"x" * 20_000 + b"</m>"):
+        parser.feed(data)
+        parser.feed(b"<presence/>")
+        assert parser._expat is not None
+        assert parser._expat.StartElementHandler == parser._onStart
+        assert parser._expat.StartNamespaceDeclHandler is None
 
 
 def test_long_text_is_no_long_tag() -> None:

@@ -116,6 +116,8 @@ class StreamParser(TreeBuilder):
         "_items",
         "_prefixes",
         "_declared",
+        "_spread",
+        "_sticky",
         "_fed",
         "_begin",
         "_raw",
@@ -136,6 +138,9 @@ class StreamParser(TreeBuilder):
         self._items: list[tuple[Item, int]] = []
         self._prefixes: dict[str, str] | None = None
         self._declared = -1
+        # Characters of names with namespaces in this stanza; -1 where nobody counts.
+        self._spread = -1
+        self._sticky = False
         # Offsets in what expat was given: its end, and the start of the open stanza.
         self._fed = 0
         self._begin = 0
@@ -149,8 +154,9 @@ class StreamParser(TreeBuilder):
         self._connect(self._expat)
         if not document:
             self._prefixes = {}
-            self._declared = 0
+            self._declared = self._spread = 0
             self._expat.StartNamespaceDeclHandler = self._onNamespace
+            self._expat.StartElementHandler = self._onSpreadStart
 
     def _connect(self, expat: pyexpat.XMLParserType) -> None:
         expat.StartElementHandler = self._onStart
@@ -172,7 +178,14 @@ class StreamParser(TreeBuilder):
         self._tail = b""
         try:
             fed = self._fed
-            if self._hold is None and data[-1] == _END and 0 < fed < _RENEW and size <= 4096 and self._open is None:
+            if (
+                self._hold is None
+                and data[-1] == _END
+                and 0 < fed < _RENEW
+                and size <= 4096
+                and self._open is None
+                and b"xmlns:" not in data
+            ):
                 # By far the most frequent case: whole stanzas, a short one at least.
                 self._raw = data
                 self._base = fed
@@ -226,8 +239,11 @@ class StreamParser(TreeBuilder):
         expat = self._expat = _newExpat()
         expat.Parse(self._primer)
         self._fed = self._begin = len(self._primer)
-        self._declared = -1
+        self._declared = self._spread = -1
         self._connect(expat)
+        if self._sticky:
+            self._spread = 0
+            expat.StartElementHandler = self._onSpreadStart
         return expat
 
     def _fail(self, error: ParseError, end: int) -> None:
@@ -250,7 +266,6 @@ class StreamParser(TreeBuilder):
             return
         self._raw = raw
         self._base = self._fed
-        self._countDeclarations(expat, cut)
         expat = self._run(expat, raw, cut)
         self._settle(expat, raw, cut)
 
@@ -283,6 +298,7 @@ class StreamParser(TreeBuilder):
                 to = raw.find(b">", at, min(at + _SLICE, cut)) + 1 or min(at + _SLICE, cut)
             elif cut - at > _SLICE:
                 to = raw.rfind(b">", at, at + _SLICE) + 1 or at + _SLICE
+            self._watchNamespaces(expat, raw, to - at)
             self._fed += to - at
             expat.Parse(raw[at:to])
             at = to
@@ -302,7 +318,6 @@ class StreamParser(TreeBuilder):
         """After expat has seen the first `cut` bytes of `raw`: see what it waits for, keep the rest."""
         if self._over:
             return
-        self._countDeclarations(expat, 0)
         hold = self._hold = None
         at = expat.CurrentByteIndex
         if at != self._fed:
@@ -324,6 +339,7 @@ class StreamParser(TreeBuilder):
             if hold is None and self._rooted:
                 # White space between stanzas is not part of the next one.
                 self._begin = self._fed
+                self._watchNamespaces(expat, b"", 0)
         self._weigh()
 
     def _weigh(self, held: int | None = None) -> None:
@@ -352,15 +368,30 @@ class StreamParser(TreeBuilder):
             condition = "restricted-xml"
         return ParseError(condition, pyexpat.ErrorString(error.code))
 
-    # Namespace declarations: a callback for each is dear, so only where there can be too many.
+    # Namespaces: to count is dear, so it is done only where there can be too much of them.
 
-    def _countDeclarations(self, expat: pyexpat.XMLParserType, cut: int) -> None:
+    def _watchNamespaces(self, expat: pyexpat.XMLParserType, raw: bytes, cut: int) -> None:
+        """Count declarations in stanzas that have room for many, and names in those that declare prefixes."""
         if not self._rooted:
             return
         many = self._fed + cut - self._begin > self.limits.declarations * _DECLARATION_BYTES
         if many != (self._declared >= 0):
             self._declared = 0 if many else -1
             expat.StartNamespaceDeclHandler = self._onNamespace if many else None
+        prefixed = self._sticky or self._hold is not None or b"xmlns:" in raw
+        if prefixed and self._spread < 0:
+            self._spread = 0
+            expat.StartElementHandler = self._onSpreadStart
+        elif not prefixed and self._spread >= 0 and self._open is None:
+            self._spread = -1
+            expat.StartElementHandler = self._onStart
+
+    def _onSpreadStart(self, tag: str, attrs: dict[str, str]) -> None:
+        """One long namespace name and thousands of uses of its prefix would be megabytes when written."""
+        self._spread += len(tag) + sum(map(len, attrs))
+        if self._spread > 2 * self.limits.stanzaBytes:
+            tooBig("too many uses of long namespace names")
+        self._onStart(tag, attrs)
 
     def _onNamespace(self, prefix: str | None, uri: str | None) -> None:
         self._declared += 1
@@ -394,6 +425,7 @@ class StreamParser(TreeBuilder):
         self._declared = 0
         self._rooted = True
         content = prefixes.pop("", "")
+        self._sticky = any(len(uri) > 64 for uri in prefixes.values())
         self._names = NAMES.get(content, PLAIN)
         lang = node.attrs.get(XML_LANG, "")
         self._lang = lang if _LANGUAGE.fullmatch(lang) else ""
@@ -429,6 +461,8 @@ class StreamParser(TreeBuilder):
         self._open = None
         if self._declared > 0:
             self._declared = 0
+        if self._spread > 0:
+            self._spread = 0
 
     def _isBehindEmpty(self, raw: bytes, at: int) -> bool:
         if at > 1:
