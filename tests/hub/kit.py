@@ -67,7 +67,8 @@ def presences(client: MemoryClient) -> list[tuple[str, str]]:
 
 def manage(client: MemoryClient, resume: bool = True) -> Element:
     """Turn stream management on; returns what the server answered."""
-    client.send(f"<enable xmlns='urn:xmpp:sm:3'{' resume=' + chr(39) + 'true' + chr(39) if resume else ''}/>")
+    wanted = " resume='true'" if resume else ""
+    client.send(f"<enable xmlns='urn:xmpp:sm:3'{wanted}/>")
     return client.next("enabled")
 
 
