@@ -59,6 +59,8 @@ _UTF16_MARKS = (b"\xfe\xff", b"\xff\xfe")
 _END = ord(">")
 # Expat's own buffer grows with the pieces it gets and never shrinks.
 _SLICE = 16384
+# Too short a piece to look for prefixes in: what can be made of them stays small.
+_SMALL = 512
 # Bytes after which expat is replaced at the next chance, and by force.
 _RENEW = 262144
 _OVERDUE = 2 * _RENEW
@@ -184,7 +186,7 @@ class StreamParser(TreeBuilder):
                 and 0 < fed < _RENEW
                 and size <= 4096
                 and self._open is None
-                and b"xmlns:" not in data
+                and (size <= _SMALL or b"xmlns:" not in data)
             ):
                 # By far the most frequent case: whole stanzas, a short one at least.
                 self._raw = data
@@ -333,7 +335,9 @@ class StreamParser(TreeBuilder):
             if hold is not None:
                 hold.ends(rest)
             self._keep(rest)
-        if self._open is None:
+        if self._open is not None:
+            self._watchNamespaces(expat, raw, 0)
+        else:
             if self._parts:
                 self._flush()
             if hold is None and self._rooted:
