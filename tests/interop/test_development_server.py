@@ -42,12 +42,12 @@ def test_strangerMakesAnAccountAndLogsIn(development: OwnServer, login: Login) -
 
 
 def test_secondStartKeepsEverything(development: OwnServer, login: Login) -> None:
-    """Accounts, contacts, waiting messages and the certificate authority are there after a restart."""
+    """Accounts, acknowledged requests and messages, and the certificate authority are there after a restart."""
     development.addUsers({"alice": PASSWORD, "bob": "bob"})
     bob = login("bob@localhost", at=development)
     bob.tell("subscribe", to=ALICE)
     bob.tell("chat", to=ALICE, body="for later")
-    bob.ask("askPing", "pong", to="localhost")
+    bob.ask("askAcknowledgement", "acknowledged")
     authority = development.ca.read_bytes()
     assert development.stop() == 0
     bob.expect("ended")

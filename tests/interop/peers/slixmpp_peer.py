@@ -81,8 +81,16 @@ class Client(slixmpp.ClientXMPP):
 
     async def askPing(self, to: str) -> None:
         """Asks an address for a sign of life (XEP-0199)."""
-        answer = await self["xep_0199"].send_ping(to)
+        answer = await self.plugin["xep_0199"].send_ping(to)
         tell("pong", **{"from": str(answer["from"])})
+
+    async def askAcknowledgement(self) -> None:
+        """Waits until the server has acknowledged all that was sent (XEP-0198)."""
+        management = self.plugin["xep_0198"]
+        management.request_ack()
+        while management.unacked_queue:
+            await asyncio.sleep(0.02)
+        tell("acknowledged")
 
     async def drop(self) -> None:
         """Cuts the connection without a word, as a lost network does."""
