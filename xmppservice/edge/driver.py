@@ -144,7 +144,7 @@ class StreamDriver(Outlet):
                         break
             except Exception:
                 self.fault(Failure())
-        writer.flush()
+        writer.endTurn()
 
     def readConnectionLost(self) -> None:
         """The peer closed its half: more will not come, but it may still read (RFC 6120 4.4)."""
