@@ -12,6 +12,7 @@ from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Any
 
 import attrs
+from twisted.logger import Logger
 
 from xmppservice.auth.throttle import networkOf
 from xmppservice.hub.commands import CommandError
@@ -29,6 +30,8 @@ from xmppservice.wire.serializer import serialize
 if TYPE_CHECKING:
     from xmppservice.hub.contracts.stream import IStream
     from xmppservice.hub.session import Session
+
+log = Logger()
 
 #: Names that people would take for the operators' (RFC 2142 and custom).
 RESERVED = (
@@ -243,13 +246,15 @@ class Register(HostModule):
         stream.pause()
         try:
             await self.host.administration.deleteAccount(session.account.jid)
-        except CommandError as error:
+        except Exception as error:
+            problem = error.problem if isinstance(error, CommandError) else "the account could not be removed"
+            log.failure("an account could not be removed")
             if session.ended:
-                stream.fail(StreamError("internal-server-error", error.problem))
+                stream.fail(StreamError("internal-server-error", problem))
                 return HANDLED
             session.stream = stream
             stream.resume()
-            raise StanzaError("internal-server-error", text=error.problem) from None
+            raise StanzaError("internal-server-error", text=problem) from None
         stream.send(serialize(transit.result()))
         stream.fail(StreamError("not-authorized", "the account was removed"))
         return HANDLED
