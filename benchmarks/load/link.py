@@ -12,7 +12,7 @@ import ssl
 import time
 from collections.abc import Callable
 
-_CHUNK = 65536
+_CHUNK = 16384
 
 
 class LoadError(Exception):
@@ -103,7 +103,7 @@ class Link:
 
 
 def _ignore() -> None:
-    """The reader of a connection that nobody listens to yet."""
+    """Nobody listens yet."""
 
 
 def _timer(interval: float) -> int:
@@ -123,6 +123,8 @@ class Loop:
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._links: dict[int, Link] = {}
+        #: Called when everything that was readable at one moment has been read.
+        self.between: Callable[[], None] = _ignore
 
     def add(self, link: Link) -> None:
         """Watch a link for input."""
@@ -152,6 +154,7 @@ class Loop:
                     self._serve(link, mask) if mask != select.EPOLLIN else link.ready()
             if events:
                 quiet = now + silence
+                self.between()
             if now > deadline or now > quiet:
                 raise LoadError(f"no end after {limit:.0f} s" if now > deadline else f"silence for {silence:.0f} s")
 
