@@ -13,11 +13,11 @@ ping = ModuleMaker("ping", "xmppservice.modules.ping", "signs of life (XEP-0199)
 version = ModuleMaker("version", "xmppservice.modules.version", "name and version (XEP-0092)", default=True)
 entity_time = ModuleMaker("entity_time", "xmppservice.modules.entity_time", "what time it is (XEP-0202)", default=True)
 last_activity = ModuleMaker(
-    "last_activity", "xmppservice.modules.last_activity", "who was online when (XEP-0012)", default=True
+    "last_activity", "xmppservice.modules.last_activity.module", "who was online when (XEP-0012)", default=True
 )
-vcard = ModuleMaker("vcard", "xmppservice.modules.vcard", "business cards (XEP-0054)", default=True)
+vcard = ModuleMaker("vcard", "xmppservice.modules.vcard.module", "business cards (XEP-0054)", default=True)
 private_xml = ModuleMaker(
-    "private_xml", "xmppservice.modules.private_xml", "private storage of clients (XEP-0049)", default=True
+    "private_xml", "xmppservice.modules.private_xml.module", "private storage of clients (XEP-0049)", default=True
 )
 contact_info = ModuleMaker(
     "contact_info", "xmppservice.modules.contact_info", "whom to write to about the service (XEP-0157)", default=True
