@@ -13,7 +13,7 @@ _WORKLOADS = ("chat", "chat-tls", "rate", "sm", "login-tls", "idle")
 
 @pytest.mark.slow
 def testOneShortPass(tmp_path: Path) -> None:
-    """The workloads of a hundred users run against our server, deliver everything exactly once, find CPU time and memory."""
+    """Workloads for a hundred users deliver everything exactly once and find CPU time and memory."""
     figures = tmp_path / "figures.json"
     command = [sys.executable, "-m", "benchmarks.run", "--only", ",".join(_WORKLOADS), "--seconds", "0.5"]
     command += ["--logins", "100", "--sessions", "100", "--json", str(figures), "--folder", str(tmp_path / "server")]
