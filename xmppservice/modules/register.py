@@ -210,11 +210,11 @@ class Register(HostModule):
         return transit.result()
 
     def _own(self, transit: Transit) -> Session | None:
-        """The session that asks, if it is one of this very host (A09)."""
+        """The session that asks, if its account is stored at this very host (A09); guests have id 0."""
         session = transit.origin
         if session is None or session.account.host is not self.host or transit.sender.bare != session.jid.bare:
             return None
-        return session
+        return session if session.account.id else None
 
     def _countChange(self, session: Session) -> None:
         if not self._changes.take(session.account.jid.bare, self.host.clock.seconds()):

@@ -50,9 +50,9 @@ class LastActivity(HostModule):
 
     @session.closed
     def onClosed(self, session: Session) -> None:
-        """The last session of an account has ended: that is its logout."""
+        """The last session of an account has ended: that is its logout. Guests have id 0 and leave no trace."""
         account = session.account
-        if not account.sessions:
+        if account.id and not account.sessions:
             status = (session.notes or {}).get(self.name, "")
             row = (account.id, self.host.clock.now(), status)
             account.wrote(self.host.store.append("last_activity.set", row))

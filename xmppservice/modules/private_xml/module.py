@@ -61,6 +61,8 @@ class PrivateXML(HostModule):
         """Keep the children; the answer tells that they are committed (section 2.2)."""
         account = transit.account
         assert account is not None
+        if not account.id:
+            raise StanzaError("not-allowed", text="Guests keep nothing here.")
         fragments = {key: b"".join(map(serialize, found)) for key, found in _fragments(transit).items()}
         try:
             for data in fragments.values():

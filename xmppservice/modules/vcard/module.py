@@ -72,6 +72,8 @@ class VCard(HostModule):
         """Replace the vCard; the answer tells that it is committed (section 3.2)."""
         account, card = transit.account, transit.payload
         assert account is not None and card is not None
+        if not account.id:
+            raise StanzaError("not-allowed", text="Guests keep nothing here.")
         data = serialize(card)
         if len(data) > self.options.size:
             raise StanzaError("not-acceptable", text=f"A vCard may have {self.options.size} bytes.")
