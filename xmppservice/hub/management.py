@@ -50,7 +50,7 @@ class Resumption:
 class Management:
     """The state of one session's stream management beside its queue and ledger."""
 
-    __slots__ = ("deadline", "requested", "seconds", "told", "token", "wanted")
+    __slots__ = ("asked", "deadline", "requested", "seconds", "told", "token", "wanted")
 
     def __init__(self, token: str, seconds: int) -> None:
         self.token = token
@@ -58,8 +58,10 @@ class Management:
         self.seconds = seconds
         #: An ``<r/>`` of ours is under way.
         self.requested = False
-        #: The count that a held answer must reach, -1 if none is held.
+        #: The count that the held answer must reach, -1 if none is held. Requests that come
+        #: meanwhile do not move it, or a busy peer would wait for ever; they move `asked`.
         self.wanted = -1
+        self.asked = -1
         self.deadline = 0.0
         #: The last count told to the peer.
         self.told = 0
@@ -123,11 +125,12 @@ def _request(session: Session) -> None:
         _answer(session)
         return
     state = session.management
+    state.asked = session.ledger.handled
     if state.wanted < 0:
         host = session.account.host
+        state.wanted = state.asked
         state.deadline = host.clock.seconds() + ANSWER_DEADLINE
         host.holdAnswer(session)
-    state.wanted = session.ledger.handled
 
 
 def _answer(session: Session) -> None:
@@ -145,9 +148,10 @@ def answerHeld(session: Session, now: float) -> bool:
         return True
     count = ledger.settled()
     if count >= state.wanted:
-        state.wanted = -1
+        state.wanted = state.asked if state.asked > count else -1
+        state.deadline = now + ANSWER_DEADLINE
         _answer(session)
-        return True
+        return state.wanted < 0
     if now >= state.deadline:
         # The peer gets what is true now, and another answer when the rest is committed.
         state.deadline = float("inf")
