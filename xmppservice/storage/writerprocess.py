@@ -49,7 +49,11 @@ def serve(batches: Batches, channel: socket.socket) -> None:
     """Commit and answer until the server's end is closed."""
     stream = channel.makefile("rb")
     while True:
-        message = readFrame(stream)
+        try:
+            message = readFrame(stream)
+        except ConnectionResetError:
+            # A killed server leaves our answers unread, and the socket tells so after its last whole frame.
+            return
         if message is None:
             return
         number, groups = message
