@@ -1,0 +1,131 @@
+"""The server that is killed: the real process on SQLite, in a process group of its own, started again on its data."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.chaos.client import DOMAIN, PASSWORD
+from tests.interop.processes import freePort
+from tests.sources import ROOT
+
+_CONFIG = """
+data = "var"
+[listen]
+c2s = ["tcp:{port}:interface=127.0.0.1"]
+c2s_tls = ["tcp:{direct}:interface=127.0.0.1"]
+[tls]
+policy = "optional"
+development_certificates = true
+[limits]
+enabled = false
+[modules.offline]
+limit = 1000000
+{more}
+[hosts.{domain}]
+"""
+
+#: Code that a sabotaged build runs before it starts.
+ACKNOWLEDGE_BEFORE_COMMIT = (
+    "from xmppservice.hub.acknowledge import AckLedger; AckLedger.settled = lambda self: self.handled; "
+)
+NO_SPOOL = "from xmppservice.storage.spool import Spool; Spool.hold = lambda self, *rest: (0, 0); "
+NO_OFFLINE_STORE = "from xmppservice.storage.spool import OfflineStore; OfflineStore.store = lambda self, *rest: 0; "
+FORGET_ON_RESUME = (
+    "from xmppservice.protocol.stream.resume import ResumeQueue; "
+    "ResumeQueue.unacknowledged = property(lambda self: []); "
+)
+
+
+class Victim:
+    """A server process that is not spared."""
+
+    def __init__(self, folder: Path, users: Sequence[str], sabotage: str = "", more: str = "") -> None:
+        self.folder, self._sabotage = folder, sabotage
+        self.port = freePort()
+        self._config = folder / "xmppservice.toml"
+        self._config.write_text(_CONFIG.format(port=self.port, direct=freePort(), more=more, domain=DOMAIN), "utf-8")
+        self._log = folder / "server.log"
+        self.process: subprocess.Popen[bytes] | None = None
+        self._import(users)
+        self.start()
+
+    def _import(self, users: Sequence[str]) -> None:
+        accounts = self.folder / "accounts"
+        accounts.write_text("".join(f"{user}@{DOMAIN}\t{PASSWORD}\n" for user in users), "utf-8")
+        code = "import sys; from xmppservice.ctl.main import main; sys.exit(main())"
+        command = ["-c", code, "--config", str(self._config), "user", "import", str(accounts)]
+        done = subprocess.run([sys.executable, *command], env=self._environment(), cwd=self.folder,
+                              capture_output=True, text=True, timeout=60, check=False)  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def _environment(self) -> dict[str, str]:
+        path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+        return {**os.environ, "PYTHONPATH": path}
+
+    def start(self) -> float:
+        """Start the process; returns the seconds until it accepts connections."""
+        begin = time.monotonic()
+        code = self._sabotage + "from twisted.scripts.twistd import run; run()"
+        command = ["-c", code, "--nodaemon", "--pidfile=", "xmpp", "--config", str(self._config)]
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, *command], env=self._environment(), cwd=self.folder, start_new_session=True,
+                stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+            )  # fmt: skip
+        while not self._accepts():
+            assert self.running and time.monotonic() < begin + 30, f"no start:\n{self.log[-3000:]}"
+            time.sleep(0.01)
+        return time.monotonic() - begin
+
+    def _accepts(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+    @property
+    def running(self) -> bool:
+        """Whether the process has not ended."""
+        return self.process is not None and self.process.poll() is None
+
+    @property
+    def log(self) -> str:
+        """Everything that the processes have written."""
+        return self._log.read_text("utf-8", "replace")
+
+    @property
+    def writer(self) -> int:
+        """The process id of the writer, the only child."""
+        assert self.process is not None
+        pid = self.process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()
+        return int(children[0]) if children else 0
+
+    def kill(self, group: bool = True) -> None:
+        """``kill -9``, alone or together with its writer."""
+        assert self.process is not None
+        if group:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        else:
+            self.process.kill()
+        self.process.wait()
+
+    def terminate(self) -> None:
+        """SIGTERM."""
+        assert self.process is not None
+        self.process.terminate()
+
+    def wait(self, seconds: float) -> int:
+        """The exit status, within so many seconds."""
+        assert self.process is not None
+        return self.process.wait(seconds)
+
+    def end(self) -> None:
+        """No process is left behind."""
+        if self.running:
+            self.kill()
