@@ -25,6 +25,7 @@ from tests.edge.doubles import (
     logIn,
     provider,
 )
+from xmppservice.edge.memory import Ballast
 from xmppservice.hub.contracts.auth import IThrottle
 from xmppservice.hub.contracts.stream import (
     IAccount,
@@ -549,6 +550,28 @@ class TimeTests(SynchronousTestCase):
         self.assertEqual(peer.advance(311), " ")
         peer.advance(400)
         self.assertFalse(peer.transport.disconnecting)
+
+    def test_sleep(self) -> None:
+        """A silent stream lets go of expat and wakes when something comes, in any piece."""
+        peer = boundPeer()
+        assert peer.driver.parser is not None
+        peer.advance(11)
+        self.assertIsNone(peer.driver.parser._expat)
+        peer.say(MESSAGE.format(1)[:20])
+        peer.advance(20)
+        peer.say(MESSAGE.format(1)[20:])
+        self.assertEqual(len(peer.session.received), 1)
+        peer.advance(11)
+        self.assertEqual(peer.say("</stream:stream>"), "</stream:stream>")
+
+    def test_memoryIsGivenBack(self) -> None:
+        """When enough streams have become idle, and not before."""
+        ballast = Ballast(enough=2)
+        ballast.freed()
+        self.assertFalse(ballast.giveBack())
+        ballast.freed()
+        self.assertTrue(ballast.giveBack())
+        self.assertFalse(ballast.giveBack())
 
     def test_sweepEndsWithTheLastConnection(self) -> None:
         """An idle server has no timer."""

@@ -28,6 +28,7 @@ from twisted.logger import Logger
 from xmppservice.auth.portal import DEFAULT_POLICY, offered, refusal
 from xmppservice.auth.throttle import networkOf
 from xmppservice.edge.driver import StreamDriver
+from xmppservice.edge.memory import Ballast
 from xmppservice.edge.settings import StreamSettings
 from xmppservice.edge.tls import TLSProvider
 from xmppservice.edge.writer import GatheredWriter
@@ -42,6 +43,9 @@ from xmppservice.wire.element import Element
 _log = Logger()
 
 SWEEP = 1.0
+
+SLEEP_AT = 2
+"""Agings after which a silent stream gives back what it needs only to read."""
 
 
 @attrs.define
@@ -92,8 +96,9 @@ class C2SFactory(Factory):
         self._perNetwork: dict[str, int] = {}
         self._sweeping: IDelayedCall | None = None
         self._emptied: list[Deferred[None]] = []
-        self._granularity = max(1, int(min(10.0, settings.silence / 4, settings.silenceAnswer / 4)))
+        self._granularity = max(1, int(min(5.0, settings.silence / 4, settings.silenceAnswer / 4)))
         self._sinceAging = 0
+        self._ballast = Ballast()
         self._probeAt = math.ceil(settings.silence / self._granularity)
         self._giveUpAt = self._probeAt + math.ceil(settings.silenceAnswer / self._granularity)
 
@@ -179,6 +184,7 @@ class C2SFactory(Factory):
         """The connection is gone."""
         if driver in self.streams:
             self.streams.discard(driver)
+            self._ballast.freed()
             self._deadlines.pop(driver, None)
             self._count(driver.peer, -1)
         if not self.streams:
@@ -236,11 +242,15 @@ class C2SFactory(Factory):
         probeAt, giveUpAt = self._probeAt, self._giveUpAt
         for driver in list(self.streams):
             driver.quiet = quiet = driver.quiet + 1
-            if quiet >= probeAt and driver.session is not None:
+            if quiet == SLEEP_AT:
+                driver.sleep()
+                self._ballast.freed()
+            elif quiet >= probeAt and driver.session is not None:
                 if quiet >= giveUpAt:
                     driver.timeOut()
                 elif quiet == probeAt:
                     driver.probe()
+        self._ballast.giveBack()
 
     # -- the end --------------------------------------------------------------------------
 

@@ -444,6 +444,11 @@ class StreamDriver(Outlet):
             connection.loseConnection()
             self.factory.closing(self, 1.0)
 
+    def sleep(self) -> None:
+        """Nothing was read for a while: let the parser give back its memory until something is."""
+        if self.parser is not None and self._fast is not None:
+            self.parser.sleep()
+
     def probe(self) -> None:
         """The peer has been silent: ask for a sign of life (RFC 6120 4.6)."""
         session = self.session
