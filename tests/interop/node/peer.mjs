@@ -1,7 +1,10 @@
 // A client on @xmpp/client. Same lines as the other programs: JSON commands in, JSON events out.
 // The certificate authority comes in NODE_EXTRA_CA_CERTS, which Node reads at its start.
+import { webcrypto } from "node:crypto";
 import readline from "node:readline";
 import { client, xml } from "@xmpp/client";
+
+globalThis.crypto ??= webcrypto; // Debian 12 has Node 18, which lacks the global that the library uses.
 
 const tell = (event, fields = {}) => process.stdout.write(JSON.stringify({ event, ...fields }) + "\n");
 
