@@ -64,6 +64,8 @@ _SMALL = 512
 # Bytes after which expat is replaced at the next chance, and by force.
 _RENEW = 262144
 _OVERDUE = 2 * _RENEW
+# A stream header is kept as long as its stream, so it is short whoever sends it.
+_HEADER = 8192
 # No namespace declaration is shorter.
 _DECLARATION_BYTES = 11
 # Codes of expat (expat.h): undefined entity, unbound prefix.
@@ -438,6 +440,8 @@ class StreamParser(TreeBuilder):
         at = expat.CurrentByteIndex - self._base + len(seen)
         end = tagEnd(whole, at)
         self._primer = whole[at:end]
+        if len(self._primer) > min(_HEADER, self.limits.token):
+            tooBig("a stream header beyond the limit")
         end -= len(seen)
         self._begin = self._base + end
         # The root itself is never renamed: it is not a stanza.

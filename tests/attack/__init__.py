@@ -1,0 +1,1 @@
+"""Attacks over real sockets on the real process: every refusal, its exact error, and nobody else disturbed."""
