@@ -85,7 +85,9 @@ class HostService(Service):
         services = context.services
         id = await services.accounts.hostId(self.domain)
         decoyKey = await context.keys.obtain("decoy", lambda: secrets.token_bytes(32))
-        host = self.host = VirtualHost(self.domain, id, services, resourceLimit(settings))
+        host = self.host = VirtualHost(
+            self.domain, id, services, resourceLimit(settings), settings.limits.resourceConflict
+        )
         host.administration = self._administration
         host.throttle = context.throttle
         self.records = RecentRecords(HostCredentials(services.accounts, id), services.clock.seconds)
@@ -136,6 +138,7 @@ class HostService(Service):
         loader, running = self._context.loader, self.host
         before, self.hostSettings, self.settings = self.hostSettings, host, settings
         running.resourceLimit = resourceLimit(settings)
+        running.resourceConflict = settings.limits.resourceConflict
         lines = []
         for name in [name for name in before.enabled if name not in host.enabled]:
             loader.detach(running, name)

@@ -117,6 +117,12 @@ class Limits:
     perAddress: int = option(100, "Connections from one address (IPv6: one /64 network).", range=(1, None))
     unauthenticated: int = option(2000, "Connections in all that have not logged in yet.", range=(1, None))
     resources: int = option(10, "Sessions of one account at the same time.", range=(1, None))
+    resourceConflict: str = option(
+        "replace",
+        'What happens to a client that asks for a resource that is in use: "replace" ends the older session, '
+        '"refuse" tells the newer one, "rename" gives it another resource.',
+        choices=("replace", "refuse", "rename"),
+    )
     silence: Duration = option(300.0, "Silence of a client after which it is pinged (XEP-0199).", range=(10, None))
     pingTime: Duration = option(
         60.0, "Time a client has to answer such a ping before its stream is closed.", range=(1, None)
