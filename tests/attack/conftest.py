@@ -215,3 +215,17 @@ def clients(server: AttackedServer, user: Callable[[], str]) -> Iterator[Callabl
     yield login
     for client in made:
         client.close()
+
+
+@pytest.fixture(scope="session")
+def spare(pool: Iterator[str]) -> str:
+    """One account for all streams that are refused."""
+    return next(pool)
+
+
+@pytest.fixture
+def quick(server: AttackedServer, spare: str) -> Iterator[RawClient]:
+    """A bound stream that is not meant to live long."""
+    client = server.login(spare)
+    yield client
+    client.close()

@@ -300,6 +300,11 @@ def password(user: str) -> str:
     return user[::-1]
 
 
+def content(stanza: Element) -> list[Element]:
+    """What a stanza holds, without the ids that the server adds (XEP-0359)."""
+    return [child for child in stanza.elements() if child.ns != ns.SID]
+
+
 def names(elements: Iterable[Element]) -> list[str]:
     """Their names."""
     return [element.name for element in elements]

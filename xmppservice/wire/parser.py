@@ -349,7 +349,7 @@ class StreamParser(TreeBuilder):
         self._weigh()
 
     def _weigh(self, held: int | None = None) -> None:
-        """Refuse a stanza, a tag or a stream that has grown too big."""
+        """Refuse a stanza, a tag or, when all that came is read, a stream that has grown too big."""
         limits = self.limits
         hold = self._hold
         size = 0
@@ -363,7 +363,7 @@ class StreamParser(TreeBuilder):
             size += len(hold.seen)
         if size > limits.stanzaBytes:
             tooBig("a stanza beyond the limit")
-        if limits.totalBytes is not None and self.received > limits.totalBytes:
+        if held is None and limits.totalBytes is not None and self.received > limits.totalBytes:
             refuse("policy-violation", "too much before authentication")
 
     def _judge(self, expat: pyexpat.XMLParserType, error: pyexpat.ExpatError) -> ParseError:
