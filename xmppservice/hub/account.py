@@ -19,7 +19,7 @@ from xmppservice.hub import management
 from xmppservice.hub.contracts.stream import IAccount
 from xmppservice.hub.delivery import BARE, FULL, Choice, Otherwise, choose
 from xmppservice.hub.hooks import ACCOUNT, HANDLED
-from xmppservice.hub.passage import run
+from xmppservice.hub.passage import logIncident, run
 from xmppservice.hub.unsettled import UnansweredIQ, Unsettled
 from xmppservice.hub.waiting import WaitingLine
 from xmppservice.protocol.errors import StanzaError, StreamError
@@ -341,6 +341,10 @@ class Account:
         try:
             action(transit)
         except StanzaError as error:
+            self.host.bounce(transit, error)
+        except Exception as error:
+            # Whatever happens here must not keep the line that waits behind it.
+            logIncident(f"a waiting {transit.kind} could not be finished")
             self.host.bounce(transit, error)
 
 

@@ -299,6 +299,9 @@ def _resumed(_: object, session: Session, stream: IStream, h: int) -> Session:
     except StreamError:
         session.end()
         raise
+    if session.stream is not None:
+        # Another stream resumed it while this one waited.
+        session.stream.fail(StreamError("conflict", "resumed on another stream"))
     session.stream = stream
     count = ledger.settled()
     ledger.restart(count)

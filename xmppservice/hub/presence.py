@@ -165,7 +165,8 @@ def fanOut(account: Account, head: bytes, tail: bytes, contacts: Iterable[str]) 
         if local.blocks and local.host.refuses(local, account.jid):
             continue
         data = head + local.address + b"'" + tail
-        for session in local.sessions.values():
+        # A copy, here and below: a session whose queue overflows leaves the dict.
+        for session in list(local.sessions.values()):
             if session.available:
                 session.deliver(data)
 
@@ -173,7 +174,7 @@ def fanOut(account: Account, head: bytes, tail: bytes, contacts: Iterable[str]) 
 def _begin(session: Session) -> None:
     """Initial presence: learn the presence of others (4.2.2, 4.3.1) and of requests that wait (3.1.3)."""
     account = session.account
-    for other in account.sessions.values():
+    for other in list(account.sessions.values()):
         if other is not session and other.available:
             session.deliver(other.address + account.address + b"'" + other.presence)
     router = account.host.router
@@ -190,7 +191,7 @@ def _begin(session: Session) -> None:
         elif local.roster.get(account.jid.bare, 0) & FROM and not (
             local.blocks and local.host.refuses(local, account.jid)
         ):
-            for other in local.sessions.values():
+            for other in list(local.sessions.values()):
                 if other.available:
                     session.deliver(other.address + account.address + b"'" + other.presence)
     if any(state & PENDING_IN for state in account.roster.values()):
@@ -262,7 +263,7 @@ def _probed(account: Account, transit: Transit) -> None:
             host.send(_plain("unsubscribed", account.jid.bare, who.bare, transit.stanza.get("id")))
             return
     shown = False
-    for session in account.sessions.values():
+    for session in list(account.sessions.values()):
         if not session.available or (to.resource and session.resource != to.resource):
             continue
         shown = True
@@ -282,7 +283,7 @@ def _plain(type: str, sender: str, to: str, id: str | None = None) -> Element:
 
 def introduce(account: Account, contact: JID, available: bool) -> None:
     """A contact became a subscriber, or ceased to be: it learns of our sessions (3.1.5, 3.2.2, 3.3.3)."""
-    for session in account.sessions.values():
+    for session in list(account.sessions.values()):
         if session.available:
             tail = session.presence if available else _UNAVAILABLE
             account.host.router.routeBytes(account, session.address, contact, tail)

@@ -144,6 +144,12 @@ class Session:
         self._dispatch(transit)
         transit.finish()
 
+    def _dispatchLate(self, transit: Transit) -> None:
+        """Its turn has come, after others of its pair."""
+        self._dispatch(transit)
+        if not transit.pending:
+            transit.finish()
+
     def _dispatch(self, transit: Transit) -> None:
         """Let the account send it; what is refused goes back to the sender as an error."""
         try:
@@ -207,6 +213,10 @@ class Session:
             return
         stream = self.stream
         if stream is None:
+            # It ended while somebody was delivering to several: this one was not taken either.
+            again = message.lost(self.account) if message is not None else None
+            if again is not None:
+                self.account.redeliver([again])
             return
         stream.send(data)
         if message is not None:
