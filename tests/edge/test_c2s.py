@@ -15,7 +15,7 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from tests.edge.doubles import HOST, Peer, TestHost, Transport, boundPeer, header, logIn, provider
-from xmppservice.edge.c2s import C2SFactory, C2SService
+from xmppservice.edge.c2s import C2SFactory, C2SService, Refusal
 from xmppservice.edge.driver import StreamDriver
 from xmppservice.edge.settings import StreamSettings
 
@@ -41,9 +41,11 @@ def connect(target: C2SFactory, host: str) -> StreamDriver | None:
     """A connection from an address, if it is admitted."""
     transport = AddressedTransport(host)
     driver = target.buildProtocol(transport.getPeer())
-    if driver is not None:
-        driver.makeConnection(transport)
-    return driver
+    driver.makeConnection(transport)
+    if isinstance(driver, StreamDriver):
+        return driver
+    assert transport.disconnecting
+    return None
 
 
 class AdmissionTests(SynchronousTestCase):
@@ -224,7 +226,7 @@ class ServiceTests(SynchronousTestCase):
         self.successResultOf(service.startService())
         stopped = service.stopService()
         self.assertIn("<system-shutdown", peer.heard())
-        self.assertIsNone(peer.factory.buildProtocol(None))
+        self.assertIsInstance(peer.factory.buildProtocol(None), Refusal)
         self.assertNoResult(stopped)
         peer.clock.pump([1.0] * 6)
         self.assertTrue(peer.transport.aborted)

@@ -419,6 +419,44 @@ class EndTests(SocketCase):
         return self.play(script).addCallback(lambda data: self.assertEqual(data, b"<message/>" * 50))
 
 
+class AdmissionTests(SocketCase):
+    """Limits at the door, and those who never say who they are."""
+
+    settings = {"perAddress": 1, "authenticationDeadline": 2.0}
+
+    def test_oneTooMany(self) -> Deferred[Any]:
+        """The second connection of an address is closed, with and without direct TLS; the first lives on."""
+
+        def second(client: Client) -> None:
+            self.assertEqual(client.rest().replace(b"RESET", b""), b"")
+
+        def first(client: Client) -> str:
+            for port in self.service.ports:
+                address: Any = port.getHost()
+                other = Client(address.port, self.authority)
+                second(other)
+                other.close()
+            return client.say(header(), "</stream:features>")
+
+        done = self.play(first).addCallback(lambda said: self.assertIn("<starttls", said))
+        return done.addCallback(lambda _: self.assertEqual(self.flushLoggedErrors(), []))
+
+    def test_silence(self) -> Deferred[Any]:
+        """Hardening D02: silence, and a TLS handshake that never comes, end by the deadline."""
+        done = self.play(lambda client: client.rest())
+        done.addCallback(lambda heard: self.assertIn(b"<connection-timeout", heard))
+        done.addCallback(lambda _: self.play(lambda client: client.rest(), direct=True))
+
+        def stalled(client: Client) -> bytes:
+            client.say(header(), "</stream:features>")
+            client.say(STARTTLS, "proceed")
+            return client.rest()
+
+        done.addCallback(lambda heard: self.assertNotIn(b"<", heard))
+        done.addCallback(lambda _: self.play(stalled))
+        return done.addCallback(lambda heard: self.assertNotIn(b"<", heard))
+
+
 class ClientCertificateTests(SocketCase):
     """SASL EXTERNAL (XEP-0178): asked for, not required."""
 

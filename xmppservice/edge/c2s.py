@@ -22,7 +22,7 @@ from twisted.internet.interfaces import (
     IReactorTime,
     IStreamServerEndpoint,
 )
-from twisted.internet.protocol import Factory
+from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import Logger
 
 from xmppservice.auth.portal import DEFAULT_POLICY, offered, refusal
@@ -61,6 +61,18 @@ class Facts:
     def refusal(self, name: str, secure: bool) -> SASLFailure:
         """Why a mechanism that was not offered is refused (RFC 6120 6.5)."""
         return refusal(name, self.host.portal, secure, self.policy)
+
+
+class Refusal(Protocol):
+    """Closes its connection at once.
+
+    A factory may refuse by giving no protocol at all, but not under Twisted's wrapping factories.
+    """
+
+    def connectionMade(self) -> None:
+        """No."""
+        transport: Any = self.transport
+        transport.loseConnection()
 
 
 class C2SFactory(Factory):
@@ -202,17 +214,17 @@ class C2SFactory(Factory):
 
     def buildProtocol(  # type: ignore[override]
         self, addr: IAddress | None
-    ) -> StreamDriver | None:
-        """A driver, or None (the connection is closed) for one connection too many (XEP-0205)."""
+    ) -> StreamDriver | Refusal:
+        """A driver, or a refusal for one connection too many (XEP-0205)."""
         if not self.accepting:
-            return None
+            return Refusal()
         settings = self.settings
         if settings.enabled:
             network = networkOf(str(getattr(addr, "host", "")))
             if self._perNetwork.get(network, 0) >= settings.perAddress:
-                return None
+                return Refusal()
             if len(self._deadlines) >= settings.unauthenticated:
-                return None
+                return Refusal()
         return StreamDriver(self)
 
     def _count(self, address: str, change: int) -> None:

@@ -438,7 +438,7 @@ class StreamDriver(Outlet):
             self._giveUp(StreamError("connection-timeout"))
             return
         connection = carrier(transport)
-        if connection is None or connection.disconnecting or unsent(connection):
+        if connection is None or connection.TLS or connection.disconnecting or unsent(connection):
             transport.abortConnection()
         else:
             connection.loseConnection()

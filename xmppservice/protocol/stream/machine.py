@@ -17,7 +17,7 @@ Once BOUND the driver gives the stream's elements to the session and drops the m
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from enum import Enum, auto
 
 from xmppservice.protocol.errors import SASLFailure, StanzaError, StreamError
@@ -612,6 +612,3 @@ def _characters(element: Element) -> str:
 
 def _isNumber(text: str) -> bool:
     return 0 < len(text) <= 9 and text.isascii() and text.isdigit()
-
-
-__all__ = ["FAULTS", "NEEDS_TLS", "TABLE", "Input", "Mapping", "State", "StreamMachine", "classify", "parseFailure"]
