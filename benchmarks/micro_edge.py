@@ -29,6 +29,16 @@ import sys
 import time
 from typing import Any
 
+from xmppservice.edge.c2s import C2SFactory
+from xmppservice.edge.driver import StreamDriver
+from xmppservice.edge.settings import StreamSettings
+from xmppservice.edge.writer import GatheredWriter
+from xmppservice.protocol.jid import JID
+from xmppservice.wire.element import Element
+from xmppservice.wire.limits import AUTHENTICATED
+from xmppservice.wire.parser import StreamParser
+from xmppservice.wire.serializer import innerBytes, startTag
+
 PAIRS = 50
 HEADER = b"<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' version='1.0'>"
 MESSAGE = (
@@ -40,90 +50,86 @@ PRESENCE = b"<presence><show>away</show><status>at lunch</status></presence>"
 
 # -- the server ---------------------------------------------------------------------------
 
+_NAMES = [f"u{number}@example.com/r" for number in range(2 * PAIRS)]
+_streams: list[Bound] = []
+
+
+class Bare:
+    """A session that routes by number, or to all."""
+
+    def __init__(self, number: int) -> None:
+        self.jid = JID.parse(_NAMES[number])
+        self.name = _NAMES[number]
+        self.number = number
+
+    def receive(self, element: Element) -> None:
+        """Serialise and send."""
+        inner = innerBytes(element)
+        if element.name == "message":
+            target = int(element.attrs["to"])
+            attrs = {"from": self.name, "to": _NAMES[target], "type": "chat", "id": element.attrs["id"]}
+            _streams[target].send(startTag("message", attrs) + inner + b"</message>")
+            return
+        for number, stream in enumerate(_streams):
+            if number != self.number:
+                start = startTag("presence", {"from": self.name, "to": _NAMES[number]})
+                stream.send(start + inner + b"</presence>")
+
+    def streamLost(self) -> None:
+        """Nothing."""
+
+    streamClosed = streamLost
+
+
+class Bound(StreamDriver):
+    """A driver that skips negotiation."""
+
+    __slots__ = ()
+
+    def connectionMade(self) -> None:
+        """Bound at once."""
+        self.transport.setTcpNoDelay(True)
+        self.parser = StreamParser(AUTHENTICATED)
+        self.parser.feed(HEADER)
+        session: Any = Bare(len(_streams))
+        self.session = self._fast = session
+        _streams.append(self)
+        self.send(b"<ready/>")
+
+
+class Writing(Bound):
+    """Writes each stanza through the transport."""
+
+    __slots__ = ()
+
+    def send(self, data: bytes) -> None:
+        """Do not gather."""
+        self.transport.write(data)
+
+
+class Turning(GatheredWriter):
+    """Flushes at the end of each read turn."""
+
+    __slots__ = ()
+    endTurn = GatheredWriter.flush
+
+
+class Passing(GatheredWriter):
+    """Flushes once per pass, by a timer."""
+
+    __slots__ = ()
+
+    def endTurn(self) -> None:
+        """See to it."""
+        self.reading = False
+        if self.dirty:
+            self.schedule()
+
 
 def serve(way: str) -> None:
     """Serve until killed; the port is the first line of standard output."""
     from twisted.internet import reactor
     from twisted.internet.endpoints import serverFromString
-
-    from xmppservice.edge.c2s import C2SFactory
-    from xmppservice.edge.driver import StreamDriver
-    from xmppservice.edge.settings import StreamSettings
-    from xmppservice.edge.writer import GatheredWriter
-    from xmppservice.protocol.jid import JID
-    from xmppservice.wire.limits import AUTHENTICATED
-    from xmppservice.wire.parser import StreamParser
-    from xmppservice.wire.serializer import innerBytes, startTag
-
-    streams: list[Any] = []
-    names = [f"u{number}@example.com/r" for number in range(2 * PAIRS)]
-
-    class Bare:
-        """Routes by number, or to all."""
-
-        def __init__(self, number: int) -> None:
-            self.jid = JID.parse(names[number])
-            self.name = names[number]
-            self.number = number
-
-        def receive(self, element: Any) -> None:
-            """Serialise and send."""
-            inner = innerBytes(element)
-            if element.name == "message":
-                target = int(element.attrs["to"])
-                attrs = {"from": self.name, "to": names[target], "type": "chat", "id": element.attrs["id"]}
-                streams[target].send(startTag("message", attrs) + inner + b"</message>")
-                return
-            for number, stream in enumerate(streams):
-                if number != self.number:
-                    start = startTag("presence", {"from": self.name, "to": names[number]})
-                    stream.send(start + inner + b"</presence>")
-
-        def streamLost(self) -> None:
-            """Nothing."""
-
-        streamClosed = streamLost
-
-    class Bound(StreamDriver):
-        """A driver that skips negotiation."""
-
-        __slots__ = ()
-
-        def connectionMade(self) -> None:
-            """Bound at once."""
-            self.transport.setTcpNoDelay(True)
-            self.parser = StreamParser(AUTHENTICATED)
-            self.parser.feed(HEADER)
-            session: Any = Bare(len(streams))
-            self.session = self._fast = session
-            streams.append(self)
-            self.send(b"<ready/>")
-
-    class Turning(GatheredWriter):
-        """Flushes at the end of each read turn."""
-
-        __slots__ = ()
-        endTurn = GatheredWriter.flush
-
-    class Passing(GatheredWriter):
-        """Flushes once per pass, by a timer."""
-
-        __slots__ = ()
-
-        def endTurn(self) -> None:
-            """See to it."""
-            self.reading = False
-            if self.dirty:
-                self.schedule()
-
-    class Writing(Bound):
-        """Writes each stanza through the transport."""
-
-        __slots__ = ()
-
-        def send(self, data: bytes) -> None:
-            """Do not gather."""
-            self.transport.write(data)
 
     class BenchFactory(C2SFactory):
         """Makes the wanted drivers."""
