@@ -69,6 +69,11 @@ class Book:
         self.arrivals[recipient].append((id, stanzaId))
         self._arrived.add(id)
 
+    def forget(self) -> None:
+        """What arrived until now does not count: whoever got it has lost it."""
+        self.arrivals.clear()
+        self._arrived.clear()
+
     def missing(self, recipients: Collection[str] | None = None) -> set[str]:
         """Acknowledged, but neither arrived nor come back; for some recipients, or for all."""
         missing = self.acked - self._arrived - self.bounced

@@ -208,10 +208,11 @@ class Client:
 
     # -- sending ------------------------------------------------------------------------------------
 
-    def message(self, recipient: str) -> bytes:
-        """The bytes of a new message to an account; it is counted as sent."""
+    def message(self, recipient: str, resource: str = "") -> bytes:
+        """The bytes of a new message to an account, or to one of its sessions; it is counted as sent."""
         id = self.book.send(self.user, recipient)
-        data = f"<message to='{recipient}@{DOMAIN}' type='chat' id='{id}'><body>{_BODY}</body></message>".encode()
+        to = f"{recipient}@{DOMAIN}" + (f"/{resource}" if resource else "")
+        data = f"<message to='{to}' type='chat' id='{id}'><body>{_BODY}</body></message>".encode()
         self.counted.append((id, data))
         return data
 
