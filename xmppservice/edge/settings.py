@@ -29,6 +29,5 @@ class StreamSettings:
     outgoing: int = 256 * 1024
     perAddress: int = 100
     unauthenticated: int = 2000
-    backlog: int = 1024
     keepAlive: bool = False
     mechanisms: frozenset[str] | None = None
