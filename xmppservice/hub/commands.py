@@ -201,9 +201,10 @@ class Catalogue:
 
     def remove(self, owner: object, host: str | None = None) -> None:
         """Take the commands of an object away again."""
-        for name in commandsOf(owner):
+        for name, (_, function) in commandsOf(owner).items():
             functions = self._functions.get(name, {})
-            functions.pop(host, None)
+            if functions.get(host) == function:
+                del functions[host]
             if not functions:
                 self._functions.pop(name, None)
                 self._infos.pop(name, None)

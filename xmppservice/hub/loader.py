@@ -96,48 +96,111 @@ class Loader:
 
     def attach(self, host: VirtualHost, names: Sequence[str]) -> None:
         """Put modules on a host, all or none; their options come from the configuration."""
-        made = [self._make(host, name) for name in names if name not in host.modules]
-        current = list(host.modules.values())
-        self._install(host, [*current, *made])
-        done: list[HostModule] = []
+        self.exchange(host, (), [name for name in names if self.find(host, name) is None])
+
+    def detach(self, host: VirtualHost, name: str) -> HostModule:
+        """Take a module off a host; what it registered goes with it."""
+        module = self._attached(host, name)
+        self._change(host, [module], [])
+        return module
+
+    def exchange(self, host: VirtualHost, gone: Iterable[str], come: Sequence[str]) -> None:
+        """Take modules off a host and put others there in one step, all or nothing.
+
+        A name in both is made anew, in its old place; that is how it gets other options.
+        """
+        self._change(host, [self._attached(host, name) for name in gone], [self._make(host, name) for name in come])
+
+    def reload(self, host: VirtualHost, name: str) -> HostModule:
+        """Import a module anew and put it in the place of the old one. Deferreds under way finish on that.
+
+        If the new code cannot be used the old instance stays, or is attached again.
+        """
+        old = self._attached(host, name)
+        own = type(old).__module__.removesuffix(".module")
+        purged = {key: sys.modules.pop(key) for key in list(sys.modules) if key == own or key.startswith(own + ".")}
+        importlib.invalidate_caches()
         try:
-            for module in made:
-                module.attached()
-                done.append(module)
-                self._tell(host, module, True)
-        except Exception as error:
-            failing = made[len(done)]
-            for module in reversed(done):
-                self._release(host, module)
-            host.modulesChanged(current)
-            raise ModuleError(f"module {failing.name!r} cannot be attached to {host.name}: {error}") from error
+            fresh = self._make(host, old.enabledAs)
+            self._change(host, [old], [fresh])
+        except Exception:
+            for key in [key for key in sys.modules if key == own or key.startswith(own + ".")]:
+                del sys.modules[key]
+            sys.modules.update(purged)
+            raise
+        return fresh
+
+    def release(self, host: VirtualHost, name: str) -> None:
+        """Let a module go as its host stops, without compiling the tables again."""
+        self._release(host, host.modules[name])
+
+    def find(self, host: VirtualHost, name: str) -> HostModule | None:
+        """A host's module, by its own name or by that under which the configuration enables it."""
+        found = host.modules.get(name)
+        return found or next((module for module in host.modules.values() if module.enabledAs == name), None)
+
+    def _attached(self, host: VirtualHost, name: str) -> HostModule:
+        module = self.find(host, name)
+        if module is None:
+            raise ModuleError(f"module {name!r} is not attached to {host.name}")
+        return module
 
     def _make(self, host: VirtualHost, name: str) -> HostModule:
         kind = self.moduleClass(name)
-        return kind(host, self.optionsOf(host.name, name, kind))
+        try:
+            module = kind(host, self.optionsOf(host.name, name, kind))
+            module.enabledAs = name
+            return module
+        except Exception as error:
+            raise ModuleError(f"module {name!r} cannot be made for {host.name}: {error}") from error
 
-    def _install(self, host: VirtualHost, modules: Sequence[HostModule]) -> None:
-        provided = {interface for module in modules for interface in module.provides}
-        for module in modules:
+    def _change(self, host: VirtualHost, gone: Sequence[HostModule], come: Sequence[HostModule]) -> None:
+        """The one place where a host's modules change; raises `ModuleError` with all as it was."""
+        before = list(host.modules.values())
+        self._install(host, before, _exchanged(before, gone, come))
+        for module in reversed(gone):
+            self._release(host, module)
+        failing = self._start(host, come)
+        if failing is None:
+            return
+        host.modulesChanged(before)
+        self._start(host, gone)
+        name, error = failing
+        raise ModuleError(f"module {name!r} cannot be attached to {host.name}: {error}") from error
+
+    def _install(self, host: VirtualHost, before: Sequence[HostModule], after: Sequence[HostModule]) -> None:
+        """Compile the tables for other modules, if they fit together."""
+        names = [module.name for module in after]
+        for name in names:
+            if names.count(name) > 1:
+                raise ModuleError(f"two modules on {host.name} are called {name!r}")
+        provided = {interface for module in after for interface in module.provides}
+        for module in after:
             for interface in module.requires:
                 if interface not in provided:
                     raise ModuleError(
                         f"module {module.name!r} on {host.name} needs another that provides {interface.__name__}"
                     )
-        host.modulesChanged(ordered(modules))
+        order = ordered(after)
+        try:
+            host.modulesChanged(order)
+        except Exception as error:
+            host.modulesChanged(before)
+            raise ModuleError(f"the modules of {host.name} do not fit together: {error}") from error
 
-    def detach(self, host: VirtualHost, name: str) -> HostModule:
-        """Take a module off a host; what it registered goes with it."""
-        module = host.modules.get(name)
-        if module is None:
-            raise ModuleError(f"module {name!r} is not attached to {host.name}")
-        self._install(host, [other for other in host.modules.values() if other is not module])
-        self._release(host, module)
-        return module
-
-    def release(self, host: VirtualHost, name: str) -> None:
-        """Let a module go as its host stops, without compiling the tables again."""
-        self._release(host, host.modules[name])
+    def _start(self, host: VirtualHost, modules: Sequence[HostModule]) -> tuple[str, Exception] | None:
+        """Tell modules that they are attached; if one fails let all of them go, and say which and why."""
+        done: list[HostModule] = []
+        for module in modules:
+            done.append(module)
+            try:
+                module.attached()
+                self._tell(host, module, True)
+            except Exception as error:
+                for other in reversed(done):
+                    self._release(host, other)
+                return module.name, error
+        return None
 
     def _release(self, host: VirtualHost, module: HostModule) -> None:
         self._tell(host, module, False)
@@ -147,31 +210,19 @@ class Loader:
             log.failure("module {name} failed while it was detached", name=module.name)
         module.cleanUp()
 
-    def reload(self, host: VirtualHost, name: str) -> HostModule:
-        """Detach, import anew, attach. Deferreds under way finish on the old instance.
-
-        If the new code cannot be used the old instance is attached again.
-        """
-        old = host.modules.get(name)
-        if old is None:
-            raise ModuleError(f"module {name!r} is not attached to {host.name}")
-        package = type(old).__module__
-        names = [key for key in sys.modules if key == package or key.startswith(package + ".")]
-        purged = {key: sys.modules.pop(key) for key in names}
-        try:
-            fresh = self._make(host, name)
-        except Exception:
-            sys.modules.update(purged)
-            raise
-        self.detach(host, name)
-        self._install(host, [*host.modules.values(), fresh])
-        fresh.attached()
-        self._tell(host, fresh, True)
-        return fresh
-
     def _tell(self, host: VirtualHost, module: HostModule, attached: bool) -> None:
         for listener in self._listeners:
             listener(host, module, attached)
+
+
+def _exchanged(
+    before: Sequence[HostModule], gone: Sequence[HostModule], come: Sequence[HostModule]
+) -> list[HostModule]:
+    """The modules of a host after a change; who comes under the name of who goes takes their place."""
+    fresh = {module.name: module for module in come}
+    places = [fresh.pop(module.name, None) if module in gone else module for module in before]
+    kept = [module for module in places if module is not None]
+    return [*kept, *fresh.values()]
 
 
 def _classOf(module: ModuleType, name: str) -> type[HostModule]:

@@ -110,6 +110,9 @@ class HostModule:
     metrics: ClassVar[Mapping[str, str]] = {}
     scope: ClassVar[Scope] = Scope.HOST
 
+    #: The name or dotted path under which the configuration enables it (set by the loader).
+    enabledAs: str = ""
+
     def __init__(self, host: VirtualHost, options: Any) -> None:
         self.host = host
         self.options = options
