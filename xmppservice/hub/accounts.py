@@ -45,6 +45,7 @@ class AccountCache:
         self.known: dict[str, Account | None] = {}
         self._idle: OrderedDict[str, int] = OrderedDict()
         self._loading: dict[str, list[Deferred[Account | None]]] = {}
+        self._whenIdle: list[Deferred[None]] = []
 
     def obtain(self, local: str) -> Deferred[Account | None]:
         """The account, read if necessary; fires in the order of the calls."""
@@ -66,12 +67,24 @@ class AccountCache:
         if isinstance(record, Failure):
             for result in waiting:
                 result.errback(record)
-            return
-        account = None if record is None else self._make(record)
-        self.known[local] = account
-        self._rest(local, account)
-        for result in waiting:
-            result.callback(account)
+        else:
+            account = None if record is None else self._make(record)
+            self.known[local] = account
+            self._rest(local, account)
+            for result in waiting:
+                result.callback(account)
+        if not self._loading:
+            idle, self._whenIdle = self._whenIdle, []
+            for due in idle:
+                due.callback(None)
+
+    def whenIdle(self) -> Deferred[None]:
+        """Fire when no account is being read, so that no stanza waits here."""
+        if not self._loading:
+            return succeed(None)
+        due: Deferred[None] = Deferred()
+        self._whenIdle.append(due)
+        return due
 
     def touched(self, account: Account) -> None:
         """An account gained or lost a session."""

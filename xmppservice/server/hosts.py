@@ -30,6 +30,9 @@ from xmppservice.settings import HostSettings, Settings
 
 log = Logger()
 
+#: Seconds that a stopping host waits for accounts that are being read.
+STOP_PATIENCE = 2.0
+
 #: Runs a function in a thread, as `deferToThread` does.
 Runner = Callable[..., "Deferred[Any]"]
 
@@ -122,15 +125,21 @@ class HostService(Service):
         Service.startService(self)
         return Deferred.fromCoroutine(self._start())
 
-    def stopService(self) -> None:
-        """End the sessions that are left and leave the router."""
+    def stopService(self) -> Deferred[None]:
+        """Let the stanzas that wait find their end, end the sessions that are left, leave the router."""
         Service.stopService(self)
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
         host = self.host
-        if host is not None:
-            host.stop()
-            self._context.services.router.removeHost(host)
-            for name in reversed(list(host.modules)):
-                self._context.loader.release(host, name)
+        if host is None:
+            return
+        host.stopping = True
+        await host.accounts.whenIdle().addTimeout(STOP_PATIENCE, host.clock, lambda result, seconds: None)
+        host.stop()
+        self._context.services.router.removeHost(host)
+        for name in reversed(list(host.modules)):
+            self._context.loader.release(host, name)
 
     def apply(self, settings: Settings, host: HostSettings) -> list[str]:
         """Take over another configuration; returns lines on what changed."""
