@@ -456,7 +456,9 @@ class StreamMachine:
     # -- before authentication ------------------------------------------------------------
 
     def _preAuth(self, iq: Element) -> list[Ask]:
-        """In-band registration (XEP-0077 3.1) is the host's matter."""
+        """In-band registration (XEP-0077 3.1) is the host's matter; what asks nothing gets no answer."""
+        if iq.get("type") not in ("get", "set"):
+            return self._notAuthorized(iq)
         self._await(State.OFFERED, iq)
         return [events.PreAuth(iq)]
 
