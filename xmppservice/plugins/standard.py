@@ -2,6 +2,9 @@
 
 from xmppservice.hub.module import ModuleMaker
 
+establishing = ModuleMaker(
+    "establishing", "xmppservice.modules.establishing", "the session of RFC 3921, no second resource", default=True
+)
 roster = ModuleMaker("roster", "xmppservice.modules.roster", "contact lists (RFC 6121)", default=True)
 offline = ModuleMaker("offline", "xmppservice.modules.offline", "messages for who is away (XEP-0160)", default=True)
 sm = ModuleMaker(
