@@ -36,6 +36,9 @@ REQUEST = b"<r xmlns='urn:xmpp:sm:3'/>"
 #: Seconds that an ``<r/>`` may wait for commits before it gets the count as it stands.
 ANSWER_DEADLINE = 1.0
 
+#: How many ``<r/>`` of one peer are held one by one.
+HELD_LIMIT = 64
+
 
 @attrs.frozen
 class Resumption:
@@ -50,7 +53,7 @@ class Resumption:
 class Management:
     """The state of one session's stream management beside its queue and ledger."""
 
-    __slots__ = ("asked", "deadline", "requested", "seconds", "told", "token", "wanted")
+    __slots__ = ("deadline", "held", "requested", "seconds", "told", "token")
 
     def __init__(self, token: str, seconds: int) -> None:
         self.token = token
@@ -58,10 +61,8 @@ class Management:
         self.seconds = seconds
         #: An ``<r/>`` of ours is under way.
         self.requested = False
-        #: The count that the held answer must reach, -1 if none is held. Requests that come
-        #: meanwhile do not move it, or a busy peer would wait for ever; they move `asked`.
-        self.wanted = -1
-        self.asked = -1
+        #: The counts that held answers must reach, oldest first.
+        self.held: list[int] = []
         self.deadline = 0.0
         #: The last count told to the peer.
         self.told = 0
@@ -124,12 +125,14 @@ def _request(session: Session) -> None:
     if session.ledger.settled() == session.ledger.handled:
         _answer(session)
         return
-    state = session.management
-    state.asked = session.ledger.handled
-    if state.wanted < 0:
+    held = session.management.held
+    if len(held) == HELD_LIMIT:
+        # The newest takes the place of the one before it, whose stanzas its answer covers.
+        held.pop()
+    held.append(session.ledger.handled)
+    if len(held) == 1:
         host = session.account.host
-        state.wanted = state.asked
-        state.deadline = host.clock.seconds() + ANSWER_DEADLINE
+        session.management.deadline = host.clock.seconds() + ANSWER_DEADLINE
         host.holdAnswer(session)
 
 
@@ -144,14 +147,15 @@ def _answer(session: Session) -> None:
 def answerHeld(session: Session, now: float) -> bool:
     """After a commit, or once a while: True when nothing is held for this session any more."""
     state, ledger = session.management, session.ledger
-    if session.ended or state is None or ledger is None or state.wanted < 0:
+    if session.ended or state is None or ledger is None or not state.held:
         return True
     count = ledger.settled()
-    if count >= state.wanted:
-        state.wanted = state.asked if state.asked > count else -1
+    if count >= state.held[0]:
+        # One answer covers all requests that the commit has reached.
+        state.held = [wanted for wanted in state.held if wanted > count]
         state.deadline = now + ANSWER_DEADLINE
         _answer(session)
-        return state.wanted < 0
+        return not state.held
     if now >= state.deadline:
         # The peer gets what is true now, and another answer when the rest is committed.
         state.deadline = float("inf")
@@ -161,7 +165,7 @@ def answerHeld(session: Session, now: float) -> bool:
 
 def settled(session: Session) -> None:
     """A stanza that had waited for a handler is through."""
-    if session.management is not None and session.management.wanted >= 0:
+    if session.management is not None and session.management.held:
         answerHeld(session, session.account.host.clock.seconds())
 
 
