@@ -75,6 +75,12 @@ class RequestTests(SynchronousTestCase):
         self.bob.send(f"<iq type='result' id='{id}' to='localhost'/>")
         self.assertEqual(self.bob.take(), [])
 
+    def test_undeliverable(self) -> None:
+        """A request that cannot be delivered fails at once, with the reason."""
+        for to, reason in (("x@far.example", "remote-server-not-found"), ("bob@localhost/gone", "service-unavailable")):
+            self.assertEqual(self.failureResultOf(self.ask(to), StanzaError).value.condition, reason)
+        self.assertEqual(self.server.clock.getDelayedCalls(), [])
+
     def test_idsCannotBeGuessed(self) -> None:
         """Every request has an id of its own, long and random."""
         waiting = [self.ask(), self.ask()]

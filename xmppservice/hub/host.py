@@ -260,6 +260,7 @@ class VirtualHost:
             logIncident("a stanza of the server could not be delivered")
 
     def request(self, iq: Element, timeout: float = 30.0) -> Deferred[Element]:
+            self.requests.refused(transit, error)
         """Send an IQ request of the server's own and wait for the answer."""
         return self.requests.send(iq, timeout)
 

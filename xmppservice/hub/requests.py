@@ -55,6 +55,14 @@ class Requests:
             answer.callback(transit.stanza)
         return True
 
+    def refused(self, transit: Transit, error: StanzaError) -> None:
+        """One of our requests could not be delivered: nobody will answer it."""
+        entry = self._open.pop((transit.stanza.attrs.get("id", ""), transit.to.full), None)
+        if entry is not None:
+            answer, timer = entry
+            timer.cancel()
+            answer.errback(error)
+
     def _expired(self, key: tuple[str, str]) -> None:
         answer, _ = self._open.pop(key)
         answer.errback(StanzaError("remote-server-timeout"))

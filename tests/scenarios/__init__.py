@@ -1,0 +1,1 @@
+"""Readable plays, one per behaviour."""
