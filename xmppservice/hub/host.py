@@ -256,11 +256,11 @@ class VirtualHost:
             self.router.route(transit)
         except StanzaError as error:
             log.debug("a stanza of the server was refused: {error}", error=str(error))
+            self.requests.refused(transit, error)
         except Exception:
             logIncident("a stanza of the server could not be delivered")
 
     def request(self, iq: Element, timeout: float = 30.0) -> Deferred[Element]:
-            self.requests.refused(transit, error)
         """Send an IQ request of the server's own and wait for the answer."""
         return self.requests.send(iq, timeout)
 
