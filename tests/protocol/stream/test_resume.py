@@ -75,16 +75,29 @@ def test_wrapAround() -> None:
 def test_sizeAndFull() -> None:
     """Bytes are counted in and out, and either cap makes the queue full."""
     queue = ResumeQueue(maxBytes=10, maxCount=3)
-    queue.sent(b"x" * 10)
+    queue.sent(b"x" * 5)
+    queue.sent(b"x" * 5)
     assert not queue.full
     queue.sent(b"y")
     assert queue.full
-    queue.acknowledge(1)
+    queue.acknowledge(2)
     assert queue.size == 1
     assert not queue.full
     for _ in range(3):
         queue.sent(b"")
     assert queue.full
+
+
+def test_largeStanzaFits() -> None:
+    """A stanza that is larger than the queue weighs half of it, on its way in and out."""
+    queue = ResumeQueue(maxBytes=10, maxCount=5)
+    queue.sent(b"x" * 1000)
+    queue.sent(b"y" * 5)
+    assert not queue.full
+    queue.sent(b"z")
+    assert queue.full
+    queue.acknowledge(1)
+    assert queue.size == 6
 
 
 def test_unacknowledgedIsACopy() -> None:

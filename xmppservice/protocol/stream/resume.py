@@ -43,16 +43,19 @@ class ResumeQueue:
     """Counters and unacknowledged stanzas of one stream-management session.
 
     `maxBytes` and `maxCount` bound the queue: `full` says that it is over one of them.
-    The queue itself refuses nothing; its owner closes the stream.
+    The queue itself refuses nothing; its owner closes the stream. One stanza weighs half of
+    `maxBytes` at most: else one that is larger than the queue could never be delivered, and
+    would end each session that tries.
     """
 
-    __slots__ = ("_acknowledged", "_entries", "handled", "maxBytes", "maxCount", "size")
+    __slots__ = ("_acknowledged", "_entries", "_heaviest", "handled", "maxBytes", "maxCount", "size")
 
     def __init__(self, maxBytes: int = 4 << 20, maxCount: int = 10_000) -> None:
         self.maxBytes = maxBytes
         self.maxCount = maxCount
         self.handled = 0
         self.size = 0
+        self._heaviest = maxBytes // 2
         self._acknowledged = 0
         self._entries: list[Entry] = []
 
@@ -83,7 +86,8 @@ class ResumeQueue:
     def sent(self, data: bytes, key: Any = None) -> None:
         """Count one stanza as sent and keep its bytes until it is acknowledged."""
         self._entries.append((data, key))
-        self.size += len(data)
+        size = len(data)
+        self.size += size if size < self._heaviest else self._heaviest
 
     def handle(self, count: int = 1) -> int:
         """Count stanzas of the peer as handled; returns the new `h`."""
@@ -105,5 +109,6 @@ class ResumeQueue:
         released = entries[:distance]
         del entries[:distance]
         self._acknowledged = h
-        self.size -= sum(len(data) for data, _ in released)
+        heaviest = self._heaviest
+        self.size -= sum([min(len(data), heaviest) for data, _ in released])
         return released
