@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 log = Logger()
 
-#: Rows and bytes that are sent before the peer must have taken them.
+#: Rows and bytes that are sent before the peer must have taken them, at most.
 PAGE_ROWS = 100
 PAGE_BYTES = 256 << 10
 
@@ -79,23 +79,33 @@ class Delivery:
         """Read the next page and send it."""
         self._busy = True
         account = self._account
-        rows = self._host.services.offline.load(account.id, account.ticket, PAGE_ROWS, self._last)
+        rows = self._host.services.offline.load(account.id, account.ticket, self._bounds()[0], self._last)
         rows.addCallback(self._send).addErrback(self._failed)
+
+    def _bounds(self) -> tuple[int, int]:
+        """Rows and bytes of a page: no more than half of what the session may leave unacknowledged."""
+        queue = self._session.queue
+        if queue is None:
+            return PAGE_ROWS, PAGE_BYTES
+        return max(1, min(PAGE_ROWS, queue.maxCount // 2)), min(PAGE_BYTES, queue.maxBytes // 2)
 
     def _send(self, rows: list[OfflineRow]) -> None:
         self.exhausted = not rows
-        size = 0
+        size, most = 0, self._bounds()[1]
         for row in rows:
-            if size > PAGE_BYTES or not self._isWanted():
+            if not self._isWanted():
                 break
-            self._last = row.id
             try:
                 data = stamped(self._host, row)
             except Exception:
                 log.failure("an offline message of {jid} cannot be read and is dropped", jid=self._account.jid.bare)
+                self._last = row.id
                 self._deliveries.remove(self._account, row.id)
                 continue
             size += len(data)
+            if size > most and self._claimed:
+                break
+            self._last = row.id
             self._claimed.add(row.id)
             self._session.deliver(data, OfflineCopy(self, row.id))
         self._busy = False
