@@ -20,7 +20,7 @@ from tests.chaos.book import Book
 from tests.protocol.sasl.scramclient import ScramClient
 from xmppservice.wire import ns
 from xmppservice.wire.items import Item, ParseError, StreamEnd, StreamHeader
-from xmppservice.wire.parser import AUTHENTICATED, Element, StreamParser
+from xmppservice.wire.parser import Element, Limits, StreamParser
 
 DOMAIN = "localhost"
 PASSWORD = "secret"
@@ -32,6 +32,8 @@ _HEADER = (
 )
 _PRESENCE = b"<presence/>"
 _REQUEST = b"<r xmlns='urn:xmpp:sm:3'/>"
+#: What the server escapes may be larger than what it took.
+_LIMITS = Limits(stanzaBytes=8 << 20, token=8 << 20)
 _BODY = "Wherefore art thou, and so on, as ordinary people write it."
 
 
@@ -45,7 +47,7 @@ class Dialogue:
     def __init__(self, port: int) -> None:
         self.sock = socket.create_connection(("127.0.0.1", port), PATIENCE)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.parser = StreamParser(AUTHENTICATED)
+        self.parser = StreamParser(_LIMITS)
         self.items: deque[Item] = deque()
 
     def say(self, data: bytes) -> None:
@@ -70,7 +72,7 @@ class Dialogue:
 
     def open(self) -> Element:
         """Open a stream; returns the features."""
-        self.parser = StreamParser(AUTHENTICATED)
+        self.parser = StreamParser(_LIMITS)
         self.say(_HEADER)
         header = self.hear()
         assert isinstance(header, StreamHeader), header
@@ -134,7 +136,7 @@ class Client:
         self.lastWord = ""
         self.answerAt: float | None = None
         self._out = bytearray()
-        self.parser = StreamParser(AUTHENTICATED)
+        self.parser = StreamParser(_LIMITS)
 
     # -- coming and going ---------------------------------------------------------------------------
 
@@ -208,11 +210,14 @@ class Client:
 
     # -- sending ------------------------------------------------------------------------------------
 
-    def message(self, recipient: str, resource: str = "") -> bytes:
-        """The bytes of a new message to an account, or to one of its sessions; it is counted as sent."""
+    def message(self, recipient: str, resource: str = "", more: str = "") -> bytes:
+        """The bytes of a new message to an account, or to one of its sessions; it is counted as sent.
+
+        `more` stands behind the body.
+        """
         id = self.book.send(self.user, recipient)
         to = f"{recipient}@{DOMAIN}" + (f"/{resource}" if resource else "")
-        data = f"<message to='{to}' type='chat' id='{id}'><body>{_BODY}</body></message>".encode()
+        data = f"<message to='{to}' type='chat' id='{id}'><body>{_BODY}</body>{more}</message>".encode()
         self.counted.append((id, data))
         return data
 
@@ -298,6 +303,7 @@ class Client:
                 self.answerAt = time.monotonic() + self.delay
         elif item.ns == ns.STREAM:
             self.ended = item.elements()[0].name
+            self.reason = "".join(each.text for each in item.elements())
 
     def _message(self, item: Element) -> None:
         id = item.get("id") or ""

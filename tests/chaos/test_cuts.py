@@ -84,6 +84,12 @@ def test_forgettingOnResumeIsFoundOut(build: Victim, chance: random.Random, say:
     assert verdict.lost
 
 
+#: Within the limits for a stanza as it comes in; escaped it is larger than the queue of a session.
+GIANT = "".join(f"<x xmlns='urn:example:x{number}' a=\"{chr(39) * 64_000}\"/>" for number in range(3))
+#: The same, larger only than the limit for a stanza, with something that makes the server look into what it stored.
+DELAYED = f"<delay xmlns='urn:xmpp:delay' stamp='2020-01-01T00:00:00Z'/><x xmlns='urn:x' a=\"{chr(39) * 64_000}\"/>"
+
+
 class Will:
     """A sender and recipients of whom some will die."""
 
@@ -101,10 +107,10 @@ class Will:
         self.loop.clients = [*self.loop.clients, client]
         return client
 
-    def send(self, count: int, resource: str = "") -> None:
+    def send(self, count: int, resource: str = "", more: str = "") -> None:
         """Messages to the recipient, acknowledged."""
         for _ in range(count):
-            self.sender.write(self.sender.message(AWAY, resource))
+            self.sender.write(self.sender.message(AWAY, resource, more))
         self.sender.ask()
         self.loop.run(lambda: not self.sender.open, 5.0)
 
@@ -161,3 +167,31 @@ def test_heirThatOverflows(build: Victim) -> None:
     will.login("third")
     verdict = will.arrive()
     assert (len(verdict.lost), verdict.arrived) == (0, 80), verdict
+
+
+@pytest.mark.parametrize("more", [GIANT, DELAYED], ids=["giant", "delayed"])
+def test_messageThatGrowsByEscaping(build: Victim, more: str) -> None:
+    """A message that is larger in our spelling than in its sender's reaches who was away, and who is there."""
+    will = Will(build)
+    will.send(2, more=more)
+    recipient = will.login("first")
+    for _ in range(2):
+        will.arrive()
+        will.send(1, more=more)
+    verdict = will.arrive()
+    assert recipient.ended == "", recipient.reason
+    assert verdict.clean, verdict
+    assert (verdict.arrived, verdict.duplicated) == (4, 0), verdict
+    assert "Traceback" not in build.log, build.log[-4000:]
+
+
+@pytest.mark.parametrize("build", [{"more": SMALL}], indirect=True)
+def test_smallQueue(build: Victim) -> None:
+    """More waits for a recipient than the queue of its session holds: it gets that bit by bit."""
+    will = Will(build)
+    will.send(200)
+    recipient = will.login("first")
+    verdict = will.arrive()
+    assert recipient.ended == "", recipient.reason
+    assert verdict.clean, verdict
+    assert (verdict.arrived, verdict.duplicated) == (200, 0), verdict
