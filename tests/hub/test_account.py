@@ -77,7 +77,8 @@ class AccountCase(SynchronousTestCase):
     def setUp(self) -> None:
         """A host with the module above."""
         self.server = MemoryServer()
-        Answers.waiting = self.waiting = []
+        self.waiting: list[Deferred[object]] = []
+        Answers.waiting = self.waiting
         self.server.host.modulesChanged([Answers(self.server.host, None)])
         self.alice = self.server.client("alice/phone")
         self.bob = self.server.client("bob/desk", available=True)

@@ -556,7 +556,8 @@ class WaitingTests(SynchronousTestCase):
     def setUp(self) -> None:
         """A host with the module above; Alice has stream management."""
         self.server = MemoryServer(MODULES)
-        Slowness.waiting = self.waiting = []
+        self.waiting: list[Deferred[object]] = []
+        Slowness.waiting = self.waiting
         modules = list(self.server.host.modules.values())
         self.server.host.modulesChanged([*modules, Slowness(self.server.host, None)])
         self.alice = self.server.client("alice/phone")

@@ -89,7 +89,8 @@ class RouterTests(SynchronousTestCase):
     def test_portTakesTime(self) -> None:
         """The acknowledgement waits for a port that answers later, and its refusal is told."""
         manage(self.alice)
-        self.room.outcome = waiting = Deferred()
+        waiting: Deferred[None] = Deferred()
+        self.room.outcome = waiting
         chat(self.alice, "den@room.localhost", "hi")
         self.alice.send("<r xmlns='urn:xmpp:sm:3'/>")
         self.assertEqual(self.alice.take(), [])
