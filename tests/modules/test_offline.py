@@ -11,6 +11,7 @@ from zope.interface.verify import verifyObject
 from tests.hub.kit import SlowServer, SlowStore, acknowledge, bodies, chat, errors, manage
 from xmppservice.hub.contracts.delivery import IOfflinePolicy
 from xmppservice.hub.contracts.storage import IStore
+from xmppservice.hub.management import Resumption
 from xmppservice.modules.offline.copies import PAGE_ROWS
 from xmppservice.protocol.payloads.delay import delayOf
 from xmppservice.testing import MemoryClient, MemoryServer
@@ -213,9 +214,10 @@ class DeliveryTests(OfflineCase):
         bob = self.server.client("bob/desk")
         bob.stream.holding = True
         bob.available()
-        self.assertEqual([text[0] for text in bodies(bob)], ["a", "b", "c"])
+        self.assertEqual([text[0] for text in bodies(bob)], ["a", "b"])
         bob.stream.flush()
-        self.assertEqual([text[0] for text in bodies(bob)], ["d", "e"])
+        self.assertEqual([text[0] for text in bodies(bob)], ["c", "d", "e"])
+        self.assertEqual(rows(self.server), 0)
 
     def test_unreadableRow(self) -> None:
         """A row that is no stanza is dropped and does not stop the others."""
@@ -304,6 +306,19 @@ class AcknowledgementTests(OfflineCase):
         self.assertEqual(bodies(bob), [])
         acknowledge(bob, PAGE_ROWS + 1)
         self.assertEqual(bodies(bob), texts[PAGE_ROWS:])
+
+    def test_smallQueue(self) -> None:
+        """A page never fills the queue of what a session may leave unacknowledged: that would end it."""
+        self.server.host.resumption = Resumption(maxStanzas=10)
+        self.write(*(str(number) for number in range(30)))
+        bob = self.receive()
+        got = bodies(bob)
+        for _ in range(30):
+            assert bob.session.queue is not None
+            acknowledge(bob, bob.session.queue.sentCount)
+            got += bodies(bob)
+        self.assertFalse(bob.session.ended)
+        self.assertEqual((got, rows(self.server)), ([str(number) for number in range(30)], 0))
 
     def test_storedMeanwhile(self) -> None:
         """What was stored while the session was unavailable follows what it had not acknowledged."""
