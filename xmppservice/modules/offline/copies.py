@@ -83,29 +83,29 @@ class Delivery:
         rows.addCallback(self._send).addErrback(self._failed)
 
     def _bounds(self) -> tuple[int, int]:
-        """Rows and bytes of a page: no more than half of what the session may leave unacknowledged."""
+        """Rows and bytes of a page: well within what the session may leave unacknowledged.
+
+        The last stanza of a page may exceed the bytes, and weighs half of the queue at most.
+        """
         queue = self._session.queue
         if queue is None:
             return PAGE_ROWS, PAGE_BYTES
-        return max(1, min(PAGE_ROWS, queue.maxCount // 2)), min(PAGE_BYTES, queue.maxBytes // 2)
+        return max(1, min(PAGE_ROWS, queue.maxCount // 2)), min(PAGE_BYTES, queue.maxBytes // 4)
 
     def _send(self, rows: list[OfflineRow]) -> None:
         self.exhausted = not rows
         size, most = 0, self._bounds()[1]
         for row in rows:
-            if not self._isWanted():
+            if size > most or not self._isWanted():
                 break
+            self._last = row.id
             try:
                 data = stamped(self._host, row)
             except Exception:
                 log.failure("an offline message of {jid} cannot be read and is dropped", jid=self._account.jid.bare)
-                self._last = row.id
                 self._deliveries.remove(self._account, row.id)
                 continue
             size += len(data)
-            if size > most and self._claimed:
-                break
-            self._last = row.id
             self._claimed.add(row.id)
             self._session.deliver(data, OfflineCopy(self, row.id))
         self._busy = False
