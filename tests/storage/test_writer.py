@@ -34,6 +34,7 @@ class Script:
     def __init__(self) -> None:
         self.batches: list[Any] = []
         self.stopped = False
+        self.listened = 0
 
     def start(self) -> Deferred[None]:
         """Is up."""
@@ -47,6 +48,10 @@ class Script:
     def send(self, frame: bytes) -> None:
         """Keep the message."""
         self.batches.append(marshal.loads(frame[4:]))
+
+    def listen(self) -> None:
+        """Count the looks."""
+        self.listened += 1
 
 
 class WriterTestCase(SynchronousTestCase):
@@ -81,6 +86,15 @@ class WriterTestCase(SynchronousTestCase):
 
 class GatheringTests(WriterTestCase):
     """What becomes a batch."""
+
+    def test_listen(self) -> None:
+        """The end of a pass looks for an answer only while one is due."""
+        self.store.listen()
+        self.assertEqual(self.process.listened, 0)
+        self.append("a")
+        self.clock.advance(GATHER)
+        self.store.listen()
+        self.assertEqual(self.process.listened, 1)
 
     def test_numbersGoOn(self) -> None:
         """Batches are numbered after the last that the database knows; tickets begin with 1."""

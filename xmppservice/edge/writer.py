@@ -102,7 +102,7 @@ class GatheredWriter:
     committed ticket) are flushed by a timer of no delay.
     """
 
-    __slots__ = ("_clock", "_queue", "_queued", "_scheduled", "dirty", "reading")
+    __slots__ = ("_clock", "_queue", "_queued", "_scheduled", "dirty", "onPass", "reading")
 
     def __init__(self, clock: IReactorTime) -> None:
         self.dirty: list[Outlet] = []
@@ -111,6 +111,8 @@ class GatheredWriter:
         self._queue: list[Any] | None = clock.threadCallQueue if isinstance(clock, _PASSING) else None
         self._queued = False
         self._scheduled: IDelayedCall | None = None
+        #: Called before the flush that ends a pass: whoever has something to say joins it.
+        self.onPass: Callable[[], object] = _nothing
 
     def schedule(self) -> None:
         """Flush in the next pass of the reactor."""
@@ -139,6 +141,8 @@ class GatheredWriter:
 
     def _passed(self) -> None:
         self._queued = False
+        self.reading = True
+        self.onPass()
         self.flush()
 
     def _later(self) -> None:
@@ -257,6 +261,10 @@ class Outlet:
     def overflow(self) -> None:
         """The peer does not read, and more than `outgoing` bytes wait for it."""
         raise NotImplementedError
+
+
+def _nothing() -> None:
+    """Nobody joins the flush."""
 
 
 def _runAll(callbacks: list[Callback]) -> None:

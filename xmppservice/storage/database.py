@@ -170,6 +170,12 @@ class Database(Service):
                 os.close(self._lock)
                 self._lock = None
 
+    def listen(self) -> None:
+        """To be called when a busy reactor has worked through one pass of its readers: commits that
+        are through are told now, not after the next pass."""
+        if self._memory is None:
+            self._writer.listen()
+
     def status(self) -> list[TableStatus]:
         """The schema versions found and wanted, by module; call it while the service runs."""
         return status(self._memory or self._readers.inline())

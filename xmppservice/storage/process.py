@@ -63,7 +63,10 @@ class IWriterProcess(Interface):
         """Let it finish what it has; fires when it is gone."""
 
     def send(frame: bytes) -> None:
-        """Give it a frame; only between ready and lost."""
+        """Give it a frame; only between ready and lost, and when the last one has been answered."""
+
+    def listen() -> None:
+        """Take an answer that is there, without waiting for the reactor to find it."""
 
 
 class _Channel(Protocol):
@@ -117,7 +120,7 @@ class WriterProcess:
         self._arguments = tuple(arguments)
         self._owner = owner
         self._child: subprocess.Popen[bytes] | None = None
-        self._transport: ITransport | None = None
+        self._transport: Any = None
         self._starting: Deferred[None] | None = None
         self._stopping: Deferred[None] | None = None
         self._refusal = ""
@@ -149,9 +152,25 @@ class WriterProcess:
         return self._stopping
 
     def send(self, frame: bytes) -> None:
-        """Give the child a frame; only between ready and lost."""
+        """See `IWriterProcess.send`.
+
+        Written at once: the transport would first ask the reactor whether it may, and a busy reactor
+        takes a whole pass over its readers to answer. Nothing of an earlier frame can be pending.
+        """
+        if self._transport is None:
+            return
+        try:
+            taken = self._transport.getHandle().send(frame)
+        except OSError:
+            # Full, or broken: the transport finds out which, and reports it in the usual way.
+            taken = 0
+        if taken < len(frame):
+            self._transport.write(frame[taken:])
+
+    def listen(self) -> None:
+        """See `IWriterProcess.listen`."""
         if self._transport is not None:
-            self._transport.write(frame)
+            self._transport.doRead()
 
     def _launch(self) -> None:
         self._retry = None

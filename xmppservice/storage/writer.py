@@ -278,6 +278,11 @@ class WriterStore(BaseStore):
             self._failAll(batch.entries, batch.base, batch.failed, reason)
         self._close()
 
+    def listen(self) -> None:
+        """A busy reactor's pass is over: what the process has answered meanwhile counts now."""
+        if self._flying is not None and self._process is not None:
+            self._process.listen()
+
     # --- life ---------------------------------------------------------------------------------
 
     def start(self, process: IWriterProcess) -> Deferred[None]:
