@@ -10,6 +10,7 @@ from xmppservice.hub.administration import AdministrationCommands
 from xmppservice.hub.commands import CommandInfo, declared
 from xmppservice.hub.hooks import CATALOGUE, Phase
 from xmppservice.hub.module import HostModule
+from xmppservice.hub.modulecommands import ModuleCommands
 from xmppservice.hub.options import OptionDescription, describeOptions
 from xmppservice.protocol.stream.machine import FAULTS, TABLE
 from xmppservice.server import ModuleCatalogue
@@ -147,7 +148,8 @@ def commandsPage(modules: dict[str, type[HostModule]]) -> Iterable[str]:
     yield from title("Commands")
     yield "What ``xmppctl`` runs; those of modules are there while the module is enabled."
     yield ""
-    infos: list[tuple[CommandInfo, str]] = [(info, "") for info in declared(AdministrationCommands)]
+    core = (*declared(AdministrationCommands), *declared(ModuleCommands))
+    infos: list[tuple[CommandInfo, str]] = [(info, "") for info in core]
     for name, module in modules.items():
         infos += [(info, name) for info in declared(module)]
     rows = []

@@ -41,8 +41,8 @@ class Options(usage.Options, AuthOptionMixin):
     )
     supportedInterfaces = (IUsernamePassword, IAnonymous)
     optParameters = [
-        ["config", None, None, "Configuration file (TOML)."],
-        ["data", None, None, "Folder for everything the server keeps, over the file's."],
+        ["config", None, None, "Configuration file (TOML); see `xmppctl init` and `xmppctl options`."],
+        ["data", None, None, "Folder for everything the server keeps, instead of the file's."],
     ]
 
     def __init__(self) -> None:
@@ -52,7 +52,7 @@ class Options(usage.Options, AuthOptionMixin):
         self["c2s-tls"] = []
 
     def opt_domain(self, domain: str) -> None:
-        """Serve this domain, beside the file's; may be repeated."""
+        """Serve this domain, beside the file's; may be repeated. Without a file it is served instead of localhost."""
         self["domains"].append(domain)
 
     def opt_c2s(self, endpoint: str) -> None:
@@ -65,12 +65,16 @@ class Options(usage.Options, AuthOptionMixin):
         self["c2s-tls"].append(endpoint)
 
     def opt_auth(self, description: str) -> None:
-        """Another checker for passwords, as --help-auth lists them; may be repeated."""
+        """Another checker for passwords, such as memory:alice:secret or file:/etc/passwords; --help-auth
+        lists them. It is asked before the stored passwords, for every domain, and only PLAIN (under TLS) is
+        offered then. Whom it accepts gets an account at the first login. May be repeated."""
         try:
             AuthOptionMixin.opt_auth(self, description)
         except (TypeError, UnsupportedInterfaces):
             # Twisted itself stumbles over the message when a checker has several interfaces.
             raise usage.UsageError(f"--auth {description.split(':')[0]} checks nothing that XMPP logins use") from None
+        except (ValueError, OSError) as error:
+            raise usage.UsageError(f"--auth {description.split(':')[0]}: {error}") from None
 
     def overrides(self) -> Overrides:
         """What goes over the configuration file."""
@@ -107,14 +111,23 @@ def makeService(options: Options) -> IService:
 
 
 def _startFailed(failure: Failure) -> None:
-    """Say in one line why, stop, and have the process end with a status that tells."""
+    """Stop, say in one line why, behind all that is logged, and have the process end with a status that tells."""
     error = failure.value
     if isinstance(error, StartFailed):
-        print(f"xmppservice: cannot start: {error}", file=sys.stderr, flush=True)
+        reason = f"cannot start: {error}"
+        log.critical("{reason}", reason=reason)
     else:
+        reason = "cannot start, its log says why"
         log.failure("the server could not be started", failure)
-    atexit.register(lambda: os._exit(1))
+    atexit.register(_exitFailed, f"xmppservice: {reason}")
     reactor.callWhenRunning(reactor.stop)
+
+
+def _exitFailed(line: str) -> None:
+    """The end of a server that could not be started. twistd has put its log into the place of stderr."""
+    if sys.__stderr__ is not None:
+        print(line, file=sys.__stderr__, flush=True)
+    os._exit(1)
 
 
 def _installSignals(server: XMPPServer) -> None:

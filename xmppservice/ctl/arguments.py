@@ -20,7 +20,7 @@ LOCAL = (
 )
 """What needs no server and no database."""
 
-_GROUPS = {"user": "Accounts.", "db": "The database."}
+_GROUPS = {"user": "Accounts.", "db": "The database.", "module": "Modules of the running server."}
 
 
 def commonOptions(suppress: bool = False) -> argparse.ArgumentParser:

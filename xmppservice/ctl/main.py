@@ -18,6 +18,7 @@ from xmppservice.ctl.output import render
 from xmppservice.ctl.passwords import askPassword
 from xmppservice.hub.administration import AdministrationCommands
 from xmppservice.hub.commands import CommandError, CommandInfo, Result, checkArguments, declared
+from xmppservice.hub.modulecommands import ModuleCommands
 from xmppservice.settings import Found, Overrides, Settings, SettingsError, discover, settingsFor
 
 SUCCESS, FAILURE, NOT_RUNNING, INTERRUPTED = 0, 1, 3, 130
@@ -57,7 +58,7 @@ class Session:
         @return: the exit code.
         """
         common, _ = commonOptions().parse_known_args(self.words)
-        known = declared(AdministrationCommands)
+        known = [*declared(AdministrationCommands), *declared(ModuleCommands)]
         if commandName(self.words, [info.name for info in (*LOCAL, *known)]) is None:
             known = self._serverCommands(common) or known
         parsed = buildParser(known).parse_args(self.words)

@@ -93,7 +93,6 @@ class C2SFactory(Factory):
         tls: TLSProvider | None = None,
         writer: GatheredWriter | None = None,
     ) -> None:
-        self.settings = settings
         self.clock = clock
         self.tls = tls
         self.writer = writer or GatheredWriter(clock)
@@ -102,17 +101,25 @@ class C2SFactory(Factory):
         self.accepting = True
         self._hostFor = hostFor
         self._facts: dict[str, Facts] = {}
-        self._limits = StreamLimits(settings.preAuth.stanzaBytes, settings.authenticated.stanzaBytes,
-                                    int(settings.silence))  # fmt: skip
         self._deadlines: dict[StreamDriver, float] = {}
         self._perNetwork: dict[str, int] = {}
         self._sweeping: IDelayedCall | None = None
         self._emptied: list[Deferred[None]] = []
-        self._granularity = max(1, int(min(5.0, settings.silence / 4, settings.silenceAnswer / 4)))
         self._sinceAging = 0
         self._ballast = Ballast()
+        self._use(settings)
+
+    def _use(self, settings: StreamSettings) -> None:
+        """Take over settings, and what follows from them."""
+        self.settings = settings
+        self._limits = StreamLimits(settings.preAuth.stanzaBytes, settings.authenticated.stanzaBytes,
+                                    int(settings.silence))  # fmt: skip
+        self._granularity = max(1, int(min(5.0, settings.silence / 4, settings.silenceAnswer / 4)))
         self._probeAt = math.ceil(settings.silence / self._granularity)
         self._giveUpAt = self._probeAt + math.ceil(settings.silenceAnswer / self._granularity)
+        for driver in self.streams:
+            # Nobody is given up before it has been asked.
+            driver.quiet = min(driver.quiet, self._probeAt - 1)
 
     # -- hosts ----------------------------------------------------------------------------
 
@@ -139,7 +146,7 @@ class C2SFactory(Factory):
     def refresh(self, settings: StreamSettings | None = None) -> None:
         """Learn hosts, portals and certificates anew; new streams see the difference."""
         if settings is not None:
-            self.settings = settings
+            self._use(settings)
         self._facts.clear()
 
     def hostOf(self, driver: StreamDriver) -> IStreamHost:

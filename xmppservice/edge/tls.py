@@ -167,6 +167,11 @@ class TLSProvider:
         self._layers = {}
         self._default = names[0] if names else ""
 
+    def adopt(self, other: TLSProvider) -> None:
+        """Use from now on what another provider has read; streams that are up keep what they have."""
+        self.directory, self._verify, self._authorities = other.directory, other._verify, other._authorities
+        self._hosts, self._layers, self._default = other._hosts, {}, other._default
+
     def _load(self, name: str) -> HostTLS:
         pair = loadPair(self.directory, name)
         try:

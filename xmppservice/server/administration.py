@@ -24,7 +24,7 @@ from xmppservice.hub.contracts.storage import AccountExists, AccountSummary, Sto
 from xmppservice.protocol.errors import StreamError
 from xmppservice.protocol.jid import JID
 from xmppservice.protocol.subscription import removal
-from xmppservice.server.catalogue import ModuleCatalogue
+from xmppservice.server.catalogue import ModuleCatalogue, enabledModules
 from xmppservice.storage.database import Database
 from xmppservice.wire import ns
 from xmppservice.wire.element import Element
@@ -49,6 +49,10 @@ class StoredAdministration:
         self._settings = settings
         self._database = database
         self._runInThread = runInThread
+
+    def use(self, settings: Settings) -> None:
+        """Work with other settings from now on: they were reloaded."""
+        self._settings = settings
 
     def _domain(self, jid: JID) -> str:
         if jid.domain not in self._settings.hosts:
@@ -265,7 +269,8 @@ def openAdministration(
     """Open the storage of a server that is stopped; errbacks `CommandError`."""
     if settings.inMemory:
         return fail(CommandError("the database is in memory only", "start the server, then do it while it runs"))
-    database = Database(settings.database.url, settings.data, reactor, catalogue.tables())
+    tables = catalogue.tables(enabledModules(settings))
+    database = Database(settings.database.url, settings.data, reactor, tables)
 
     def refused(failure: Any) -> Any:
         failure.trap(StorageRefused)

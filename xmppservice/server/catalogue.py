@@ -9,6 +9,7 @@ from twisted.plugin import getPlugins
 from xmppservice import plugins
 from xmppservice.hub.loader import Loader, ModuleError
 from xmppservice.hub.module import IModuleMaker, NoOptions
+from xmppservice.settings import Settings
 
 
 class ModuleCatalogue(Mapping[str, type | None]):
@@ -37,18 +38,23 @@ class ModuleCatalogue(Mapping[str, type | None]):
         """The modules that every host has unless it disables them."""
         return self.loader.defaults()
 
-    def tables(self) -> list[str]:
-        """Dotted paths of the declarations of tables of all modules, enabled or not.
+    def tables(self, enabled: Iterable[str] = ()) -> list[str]:
+        """Dotted paths of the declarations of tables of all modules, and of those `enabled` by a dotted path.
 
         A module that is switched off keeps its rows, and the deletion of an account reaches them.
         One that cannot be imported (and is not enabled, or the start would have failed) has none.
         """
         found = []
-        for name in self.loader.makers:
+        for name in dict.fromkeys((*self.loader.makers, *enabled)):
             try:
                 declared = self.loader.moduleClass(name).tables
             except ModuleError:
                 continue
             if declared:
                 found.append(declared)
-        return found
+        return list(dict.fromkeys(found))
+
+
+def enabledModules(settings: Settings) -> list[str]:
+    """The modules of all hosts."""
+    return [name for host in settings.hosts.values() for name in host.enabled]

@@ -1,7 +1,7 @@
 """`XMPPServer`: the tree of services of one server, made from checked settings.
 
 telemetry · database · hosts · control · edges · systemd, started in this order and stopped in
-reverse. A reload checks everything first: what cannot be used leaves the server as it was.
+reverse. `reloading` changes all that while it runs.
 """
 
 from __future__ import annotations
@@ -10,9 +10,8 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import attrs
 from twisted.cred.checkers import ICredentialsChecker
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, DeferredLock, succeed
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
@@ -22,89 +21,32 @@ from zope.interface import implementer
 from xmppservice.auth.throttle import Throttle
 from xmppservice.ctl.server import ControlService
 from xmppservice.edge.c2s import C2SFactory, C2SService
-from xmppservice.edge.certificates import CertificateProblem, makeDevelopmentCertificate
-from xmppservice.edge.settings import StreamSettings
-from xmppservice.edge.tls import TLSProvider
 from xmppservice.hub.administration import AdministrationCommands
-from xmppservice.hub.commands import Catalogue, CommandError
+from xmppservice.hub.commands import Catalogue
 from xmppservice.hub.contracts.administration import IAdministration
 from xmppservice.hub.host import Services, VirtualHost
 from xmppservice.hub.loader import ModuleError
 from xmppservice.hub.module import HostModule
+from xmppservice.hub.modulecommands import ModuleCommands
 from xmppservice.hub.router import Router
 from xmppservice.hub.service import ServiceTree
 from xmppservice.hub.telemetry import Telemetry
 from xmppservice.protocol.jid import JID
 from xmppservice.server.administration import RunningAdministration
-from xmppservice.server.catalogue import ModuleCatalogue
+from xmppservice.server.catalogue import ModuleCatalogue, enabledModules
 from xmppservice.server.clock import SystemClock
+from xmppservice.server.edges import makeTLS, streamSettings
+from xmppservice.server.enrolment import settingsWith
 from xmppservice.server.hosts import HostContext, HostService
-from xmppservice.settings import Settings, SettingsError
+from xmppservice.server.reloading import Reload
+from xmppservice.settings import Settings
 from xmppservice.storage.database import Database
 from xmppservice.systemd import Notifier
-from xmppservice.wire.limits import Limits
 
 log = Logger()
 
 #: Seconds that stopping everything may take (the promise to operators is ten in all).
 DRAIN = 8.0
-
-
-def streamSettings(settings: Settings) -> StreamSettings:
-    """What the edge needs of the configuration."""
-    limits = settings.limits
-    return StreamSettings(
-        enabled=limits.enabled,
-        tls=settings.tls.policy,
-        preAuth=Limits(
-            stanzaBytes=limits.preAuthBytes, elements=limits.preAuthElements, depth=min(16, limits.depth),
-            attributes=min(32, limits.attributes), token=limits.preAuthBytes, totalBytes=limits.preAuthTotal,
-            declarations=32,
-        ),
-        authenticated=Limits(
-            stanzaBytes=limits.stanzaBytes, elements=limits.stanzaElements, depth=limits.depth,
-            attributes=limits.attributes, token=limits.tokenBytes,
-        ),
-        authenticationDeadline=limits.authTime,
-        tries=settings.auth.tries,
-        silence=limits.silence,
-        silenceAnswer=limits.pingTime,
-        outgoing=limits.queue,
-        perAddress=limits.perAddress,
-        unauthenticated=limits.unauthenticated,
-        mechanisms=frozenset(settings.mechanisms),
-    )  # fmt: skip
-
-
-def certificatesFor(settings: Settings) -> list[str]:
-    """The hosts that have a certificate; where the settings allow, those missing are made.
-
-    Raises `SettingsError` for a host that must have one and has not.
-    """
-    folder = settings.tls.certificates
-    missing = [host for host in settings.hosts if not os.path.exists(os.path.join(folder, f"{host}.crt"))]
-    if missing and settings.tls.developmentCertificates:
-        makeDevelopmentCertificate(folder, missing)
-        missing = []
-    if missing and settings.tls.policy == "required":
-        host = missing[0]
-        raise SettingsError(
-            f"tls.certificates: {folder} has no {host}.crt and {host}.key; "
-            f"mend it: xmppctl init --domain {host} makes a development certificate"
-        )
-    return [host for host in settings.hosts if host not in missing]
-
-
-def makeTLS(settings: Settings) -> TLSProvider | None:
-    """The certificates of all hosts, or None if there are none and none are needed."""
-    hosts = certificatesFor(settings)
-    if not hosts:
-        return None
-    authorities = settings.tls.clientCertificates or None
-    try:
-        return TLSProvider(settings.tls.certificates, hosts, authorities is not None, authorities)
-    except CertificateProblem as error:
-        raise SettingsError(f"tls.certificates: {error}") from None
 
 
 class XMPPServer(ServiceTree):
@@ -124,7 +66,7 @@ class XMPPServer(ServiceTree):
         onFailedStart: Callable[[Failure], None] | None = None,
     ) -> None:
         super().__init__("xmppservice", reactor, DRAIN, onFailedStart)
-        self.settings = settings
+        self.settings = settings = settingsWith(settings, stockCheckers)
         self.catalogue = catalogue
         self.loader = catalogue.loader
         self.reactor = reactor
@@ -132,18 +74,21 @@ class XMPPServer(ServiceTree):
         self.router = Router()
         self.commands = Catalogue()
         self._read = read
+        self._reloading = DeferredLock()
         self._whenStarted: list[Callable[[], object]] = []
-        self.loader.optionsOf = lambda host, name, kind: self.settings.hosts[host].of(name, kind.Options)
+        self.loader.optionsOf = self._optionsOf
         self.loader.onChange(self._moduleChanged)
         self.tls = makeTLS(settings)
         self.telemetry = Telemetry(reactor)
         self.telemetry.addGauge("streams", "Client streams.", lambda: len(self.c2s.factory.streams))
         self.telemetry.addGauge("sessions", "Bound sessions, hibernating ones included.", self._countSessions)
         self.telemetry.addGauge("backlog", "Rows that wait for their commit.", lambda: self.database.store.backlog)
-        self.database = Database(settings.database.url, settings.data, reactor, catalogue.tables())
-        self.administration: IAdministration = self._makeAdministration()
+        self._tables = catalogue.tables(enabledModules(settings))
+        self.database = Database(settings.database.url, settings.data, reactor, self._tables)
+        self.administration = self._makeAdministration()
         self.commands.add(AdministrationCommands(self.administration))
-        self.throttle = Throttle(reactor.seconds) if settings.limits.enabled else None
+        self.commands.add(ModuleCommands(self.loader, self.router.hosts.values))
+        self.throttle = Throttle(reactor.seconds)
         self._stockCheckers = stockCheckers
         self.hosts = ServiceTree("hosts")
         self.c2s = self._makeC2S()
@@ -166,6 +111,7 @@ class XMPPServer(ServiceTree):
         settings = self.settings
         default = next(iter(settings.hosts))
         factory = C2SFactory(self.router.hosts.get, default, streamSettings(settings), self.reactor, self.tls)
+        factory.writer.onPass = self.database.listen
         direct = settings.listen.c2sTls if self.tls is not None else ()
         return C2SService(
             factory,
@@ -189,7 +135,8 @@ class XMPPServer(ServiceTree):
             self._services(), self.database.keys, self.loader, self.runInThread, self.throttle, self._stockCheckers
         )
 
-    def _hostService(self, settings: Settings, domain: str) -> HostService:
+    def makeHost(self, settings: Settings, domain: str) -> HostService:
+        """A service for one of the hosts of `settings`."""
         return HostService(settings, settings.hosts[domain], self._context(), self.administration)
 
     def _forgetCredentials(self, jid: JID) -> None:
@@ -204,8 +151,15 @@ class XMPPServer(ServiceTree):
                 return service
         return None
 
+    def _optionsOf(self, host: str, name: str, kind: type[HostModule]) -> Any:
+        service = self.hostService(host)
+        assert service is not None
+        return service.optionsOf(name, kind)
+
     def _moduleChanged(self, host: VirtualHost, module: HostModule, attached: bool) -> None:
-        """A module's commands come and go with it."""
+        """A module's commands come and go with it. The database is open, so that no tables can come."""
+        if attached and module.tables and module.tables not in self._tables:
+            raise ModuleError(f"it has tables of its own ({module.tables}): enable it and restart the server")
         if attached:
             self.commands.add(module, host.name)
         else:
@@ -215,7 +169,7 @@ class XMPPServer(ServiceTree):
         """Start everything, in order; what had been started is stopped if something fails."""
         if not list(self.hosts):
             for domain in self.settings.hosts:
-                self._hostService(self.settings, domain).setServiceParent(self.hosts)  # type: ignore[no-untyped-call]
+                self.makeHost(self.settings, domain).setServiceParent(self.hosts)  # type: ignore[no-untyped-call]
         for warning in self.settings.warnings:
             log.warn("{warning}", warning=warning)
         return super().startService().addCallback(self._allStarted)
@@ -242,9 +196,12 @@ class XMPPServer(ServiceTree):
 
     def reload(self) -> Deferred[list[str]]:
         """Read configuration and certificates again; errbacks `CommandError` and changes nothing
-        if they cannot be used."""
+        if they cannot be used. One reload waits for another."""
+        return self._reloading.run(self._reloadNow)
+
+    def _reloadNow(self) -> Deferred[list[str]]:
         self.notifier.reloading()
-        result = Deferred.fromCoroutine(self._reload())
+        result = Deferred.fromCoroutine(Reload(self).run())
 
         def refused(failure: Failure) -> Failure:
             log.error("the reload was refused: {error}", error=str(failure.value))
@@ -252,48 +209,15 @@ class XMPPServer(ServiceTree):
             return failure
 
         def done(lines: list[str]) -> list[str]:
-            log.info("configuration and certificates were read again")
+            log.info("the configuration was read again: {lines}", lines="; ".join(lines))
             self.notifier.reloaded()
             return lines
 
         return result.addCallbacks(done, refused)
 
-    async def _reload(self) -> list[str]:
-        try:
-            fresh = self.settings if self._read is None else self._read()
-            names = certificatesFor(fresh)
-            if self.tls is not None:
-                self.tls.reload(names)
-        except (SettingsError, CertificateProblem, ModuleError) as error:
-            raise CommandError(f"nothing was changed: {error}") from None
-        differences = self.settings.differences(fresh)
-        kept = {name: getattr(self.settings, name) for name in ("data", "database", "listen")}
-        before, self.settings = self.settings, attrs.evolve(fresh, **kept)
-        lines = ["certificates read again"]
-        self.c2s.factory.refresh(streamSettings(self.settings))
-        try:
-            lines += await self._applyHosts(before)
-        except ModuleError as error:
-            raise CommandError(f"the reload stopped half-way: {error}", "mend it and reload again") from None
-        lines += [f"{key} changed" for key in differences.runtime]
-        lines += [f"{key} changed; it needs a restart" for key in differences.restart]
-        return lines
-
-    async def _applyHosts(self, before: Settings) -> list[str]:
-        lines: list[str] = []
-        for domain in [domain for domain in before.hosts if domain not in self.settings.hosts]:
-            service = self.hostService(domain)
-            if service is not None:
-                await self.hosts.removeService(service)
-                lines.append(f"{domain}: stopped")
-        for domain, host in self.settings.hosts.items():
-            service = self.hostService(domain)
-            if service is None:
-                await self.hosts.attach(self._hostService(self.settings, domain))
-                lines.append(f"{domain}: started")
-            else:
-                lines += service.apply(self.settings, host)
-        return lines
+    def read(self) -> Settings:
+        """The configuration as it is now; raises `SettingsError` or `ModuleError`."""
+        return self.settings if self._read is None else settingsWith(self._read(), self._stockCheckers)
 
 
 @implementer(IAdministration)

@@ -18,14 +18,18 @@ from xmppservice.auth.keyring import Keyring
 from xmppservice.auth.portal import portalFor
 from xmppservice.auth.realm import Realm
 from xmppservice.auth.recent import RecentRecords
+from xmppservice.hub import hooks
 from xmppservice.hub.account import Account
 from xmppservice.hub.contracts.administration import IAdministration
 from xmppservice.hub.contracts.auth import ICredentialStore, IThrottle, StoredRecord
 from xmppservice.hub.contracts.storage import AccountRecord, IAccounts, IKeys
 from xmppservice.hub.contracts.stream import IAccount
 from xmppservice.hub.host import Services, VirtualHost
-from xmppservice.hub.loader import Loader
+from xmppservice.hub.loader import Loader, ModuleError
+from xmppservice.hub.module import HostModule
+from xmppservice.protocol.errors import StreamError
 from xmppservice.protocol.jid import JID
+from xmppservice.server.enrolment import Enrolment
 from xmppservice.settings import HostSettings, Settings
 
 log = Logger()
@@ -82,6 +86,7 @@ class HostService(Service):
         self._administration = administration
         self.host: VirtualHost | None = None
         self.records: RecentRecords | None = None
+        self._decoyKey = b""
 
     async def _start(self) -> None:
         context, settings = self._context, self.settings
@@ -94,19 +99,41 @@ class HostService(Service):
         host.administration = self._administration
         host.throttle = context.throttle
         self.records = RecentRecords(HostCredentials(services.accounts, id), services.clock.seconds)
-        keyring = Keyring(self.records, decoyKey, settings.auth.iterations)
-        host.secrets = keyring
+        self._decoyKey = decoyKey
+        self._admit(settings)
+        try:
+            context.loader.attach(host, self.hostSettings.enabled)
+        except ModuleError:
+            host.stop()
+            raise
+        services.router.addHost(host)
+
+    def _admit(self, settings: Settings) -> None:
+        """Who can log in, and how."""
+        host, records, context = self.host, self.records, self._context
+        assert host is not None and records is not None
+        host.secrets = keyring = Keyring(records, self._decoyKey, settings.auth.iterations)
         checkers: list[ICredentialsChecker] = [
             ScramChecker(keyring),
             PasswordChecker(keyring, context.runInThread),
-            CertificateChecker(self.records),
+            CertificateChecker(records),
         ]
         if settings.auth.anonymous:
             checkers.append(AllowAnonymousAccess())
+        accounts = context.services.accounts
+        stock = [Enrolment(checker, accounts, host.id, self._enrolled) for checker in context.stockCheckers]
         realm = Realm(self._account, self._guest if settings.auth.anonymous else None)
-        host.portal = portalFor(realm, checkers, context.stockCheckers)
-        context.loader.attach(host, self.hostSettings.enabled)
-        services.router.addHost(host)
+        host.portal = portalFor(realm, checkers, stock)
+
+    def _enrolled(self, local: str) -> None:
+        """A user of another checker has an account now."""
+        host = self.host
+        assert host is not None and self.records is not None
+        self.records.forget(local)
+        host.accounts.forget(local)
+        host.account(local).addCallback(lambda account: host.fire(hooks.account.created, account)).addErrback(
+            lambda failure: log.failure("cannot read the new account {local}", failure, local=local)
+        )
 
     def _account(self, local: str) -> Deferred[IAccount | None]:
         assert self.host is not None
@@ -135,6 +162,9 @@ class HostService(Service):
         if host is None:
             return
         host.stopping = True
+        # When the whole server stops, the edges have ended all streams before; else this host alone is gone.
+        for session in [session for session in host.sessions() if session.stream is not None]:
+            session.disconnect(StreamError("host-gone"))
         await host.accounts.whenIdle().addTimeout(STOP_PATIENCE, host.clock, lambda result, seconds: None)
         host.stop()
         self._context.services.router.removeHost(host)
@@ -142,23 +172,42 @@ class HostService(Service):
             self._context.loader.release(host, name)
 
     def apply(self, settings: Settings, host: HostSettings) -> list[str]:
-        """Take over another configuration; returns lines on what changed."""
+        """Take over another configuration; returns lines on what changed.
+
+        Raises `ModuleError` for modules that cannot be exchanged; then all is as it was.
+        """
         assert self.host is not None
         loader, running = self._context.loader, self.host
-        before, self.hostSettings, self.settings = self.hostSettings, host, settings
+        before, self.hostSettings = self.hostSettings, host
+        attached = [name for name in before.enabled if loader.find(running, name) is not None]
+        gone = [name for name in attached if name not in host.enabled]
+        fresh = [name for name in host.enabled if loader.find(running, name) is None and name not in before.enabled]
+        changed = [name for name in attached if name in host.enabled and _differ(before, host, name)]
+        if gone or fresh or changed:
+            try:
+                loader.exchange(running, [*gone, *changed], [*changed, *fresh])
+            except ModuleError:
+                self.hostSettings = before
+                raise
+        self.settings = settings
         running.resourceLimit = resourceLimit(settings)
         running.resourceConflict = settings.limits.resourceConflict
-        lines = []
-        for name in [name for name in before.enabled if name not in host.enabled]:
-            loader.detach(running, name)
-            lines.append(f"{self.name}: module {name} detached")
-        fresh = [name for name in host.enabled if name not in before.enabled]
-        if fresh:
-            loader.attach(running, fresh)
-            lines += [f"{self.name}: module {name} attached" for name in fresh]
-        for name in host.enabled:
-            if name in before.enabled and host.options.get(name) != before.options.get(name):
-                loader.detach(running, name)
-                loader.attach(running, [name])
-                lines.append(f"{self.name}: module {name} has new options")
-        return lines
+        self._admit(settings)
+        told = [(gone, "detached"), (fresh, "attached"), (changed, "has new options")]
+        return [f"{self.name}: module {name} {what}" for names, what in told for name in names]
+
+    def optionsOf(self, name: str, kind: type[HostModule]) -> Any:
+        """The options of a module, as the class that it has now: reloaded code brings another."""
+        found = self.hostSettings.options.get(name)
+        if found is None or type(found) is kind.Options:
+            return found or kind.Options()
+        wanted = {field.name for field in attrs.fields(kind.Options)}
+        return kind.Options(**{name: value for name, value in _values(found).items() if name in wanted})
+
+
+def _values(options: Any) -> dict[str, Any]:
+    return {} if options is None else attrs.asdict(options, recurse=False)
+
+
+def _differ(before: HostSettings, after: HostSettings, name: str) -> bool:
+    return _values(before.options.get(name)) != _values(after.options.get(name))

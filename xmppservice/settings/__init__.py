@@ -3,6 +3,7 @@
 from xmppservice.settings.build import Modules
 from xmppservice.settings.files import (
     Found,
+    complaint,
     developmentSettings,
     discover,
     loadSettings,
@@ -32,6 +33,7 @@ __all__ = [
     "PortSettings",
     "Settings",
     "SettingsError",
+    "complaint",
     "developmentSettings",
     "discover",
     "loadSettings",

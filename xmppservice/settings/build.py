@@ -196,7 +196,8 @@ def _host(
         if name not in enabled:
             warnings.append(f"{domain}: options for the module {name}, which is not enabled there")
     options = {}
-    for name in enabled:
+    # Also of modules that are not enabled: they may be attached while the server runs.
+    for name in dict.fromkeys((*enabled, *shared, *own)):
         cls = _optionsClass(name, path, context)
         if cls is not None:
             options[name] = cls(**{**shared.get(name, {}), **own.get(name, {})})

@@ -12,6 +12,7 @@ from typing import Any
 import attrs
 
 from xmppservice.hub.options import OptionError
+from xmppservice.protocol.jid import InvalidJID, prepareDomain
 from xmppservice.settings.build import Context, Modules, build, checkEndpoint
 from xmppservice.settings.location import locate
 from xmppservice.settings.model import Overrides, Settings, SettingsError
@@ -107,7 +108,7 @@ def developmentSettings(
     @raise SettingsError: an override is wrong, or a key is readable by everyone.
     """
     folder = os.path.abspath(folder)
-    hosts: dict[str, Any] = {domain: {} for domain in overrides.domains or ("localhost",)}
+    hosts: dict[str, Any] = {} if overrides.domains else {"localhost": {}}
     table: dict[str, Any] = {"data": DEVELOPMENT_FOLDER, "hosts": hosts}
     _override(table, overrides)
     # As data may be moved by an override, the certificates go with it.
@@ -158,6 +159,10 @@ def _override(table: dict[str, Any], overrides: Overrides) -> None:
     if overrides.data is not None:
         table["data"] = os.path.abspath(overrides.data)
     for domain in overrides.domains:
+        try:
+            prepareDomain(domain)
+        except InvalidJID:
+            raise SettingsError(f"--domain: {domain!r} is no domain") from None
         hosts = table.setdefault("hosts", {})
         if isinstance(hosts, dict):
             hosts.setdefault(domain, {})
@@ -181,6 +186,16 @@ def _message(error: OptionError, sources: Sequence[_Source]) -> str:
     source = best[1]
     line = locate(source.text, error.path)
     return f"{source.path}:{line}: {error}" if line is not None else f"{source.path}: {error}"
+
+
+def complaint(settings: Settings, path: tuple[str, ...], problem: str) -> SettingsError:
+    """What is wrong with a key of settings that were read before, with the place where it stands."""
+    error = OptionError(path, problem)
+    try:
+        sources = [_read(name) for name in settings.files]
+    except SettingsError:
+        sources = []
+    return SettingsError(_message(error, sources) if sources else str(error))
 
 
 def _depth(table: Any, path: tuple[str, ...]) -> int:

@@ -37,7 +37,8 @@ class HostSettings:
 
     @ivar domain: its name, in normal form.
     @ivar enabled: names of its modules: the default set and what ``enable`` and ``disable`` made of it.
-    @ivar options: module → an instance of its options class, for each enabled module that has one.
+    @ivar options: module → an instance of its options class, for each module that has one and is enabled or has
+        a table.
     """
 
     domain: str

@@ -1,0 +1,74 @@
+"""What the edge gets out of the configuration: limits and policy of streams, and certificates."""
+
+from __future__ import annotations
+
+import os
+
+from xmppservice.edge.certificates import CertificateProblem, makeDevelopmentCertificate
+from xmppservice.edge.settings import StreamSettings
+from xmppservice.edge.tls import TLSProvider
+from xmppservice.settings import Settings, complaint
+from xmppservice.wire.limits import Limits
+
+
+def streamSettings(settings: Settings) -> StreamSettings:
+    """What the edge needs of the configuration."""
+    limits = settings.limits
+    return StreamSettings(
+        enabled=limits.enabled,
+        tls=settings.tls.policy,
+        preAuth=Limits(
+            stanzaBytes=limits.preAuthBytes, elements=limits.preAuthElements, depth=min(16, limits.depth),
+            attributes=min(32, limits.attributes), token=limits.preAuthBytes, totalBytes=limits.preAuthTotal,
+            declarations=32,
+        ),
+        authenticated=Limits(
+            stanzaBytes=limits.stanzaBytes, elements=limits.stanzaElements, depth=limits.depth,
+            attributes=limits.attributes, token=limits.tokenBytes,
+        ),
+        authenticationDeadline=limits.authTime,
+        tries=settings.auth.tries,
+        silence=limits.silence,
+        silenceAnswer=limits.pingTime,
+        outgoing=limits.queue,
+        perAddress=limits.perAddress,
+        unauthenticated=limits.unauthenticated,
+        mechanisms=frozenset(settings.mechanisms),
+    )  # fmt: skip
+
+
+def makeTLS(settings: Settings) -> TLSProvider | None:
+    """The certificates of all hosts, or None if there are none and none are needed.
+
+    Where the settings allow, those missing are made. Raises `SettingsError` for a host that must have one
+    and has not, and for one that cannot be used.
+    """
+    folder, authorities = settings.tls.certificates, settings.tls.clientCertificates or None
+    try:
+        hosts = _certified(settings)
+        if authorities is not None and not os.path.isfile(authorities):
+            raise complaint(settings, ("tls", "client_certificates"), f"{authorities} is no file")
+        return TLSProvider(folder, hosts, authorities is not None, authorities) if hosts else None
+    except (CertificateProblem, OSError) as error:
+        raise complaint(settings, ("tls", "certificates"), str(error)) from None
+
+
+def _certified(settings: Settings) -> list[str]:
+    """The hosts that have a certificate."""
+    folder = settings.tls.certificates
+    missing = [
+        host
+        for host in settings.hosts
+        if not all(os.path.exists(os.path.join(folder, f"{host}.{end}")) for end in ("crt", "key"))
+    ]
+    if missing and settings.tls.developmentCertificates:
+        makeDevelopmentCertificate(folder, missing)
+        missing = []
+    if missing and settings.tls.policy == "required":
+        host = missing[0]
+        problem = (
+            f"{folder} has no {host}.crt and {host}.key; mend it: put them there, or set "
+            "tls.development_certificates = true to have one made"
+        )
+        raise complaint(settings, ("tls", "certificates"), problem)
+    return [host for host in settings.hosts if host not in missing]
