@@ -59,6 +59,11 @@ class AttackedServer(OwnServer):
         return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
     @property
+    def descriptors(self) -> int:
+        """How many files and sockets are open."""
+        return len(os.listdir(f"/proc/{self.child.process.pid}/fd"))
+
+    @property
     def cpu(self) -> float:
         """Seconds of CPU used so far."""
         fields = Path(f"/proc/{self.child.process.pid}/stat").read_text().rpartition(")")[2].split()

@@ -290,9 +290,14 @@ class RawClient:
         self.items.clear()
         return found
 
-    def messages(self) -> list[Element]:
-        """The messages among `stanzas`."""
-        return [stanza for stanza in self.stanzas() if stanza.name == "message"]
+    def messages(self, least: int = 0, patience: float = PATIENCE) -> list[Element]:
+        """The messages among `stanzas`; waits until there are at least so many."""
+        until = time.monotonic() + patience
+        found = [stanza for stanza in self.stanzas() if stanza.name == "message"]
+        while len(found) < least and time.monotonic() < until:
+            time.sleep(0.02)
+            found += [stanza for stanza in self.stanzas() if stanza.name == "message"]
+        return found
 
 
 def password(user: str) -> str:

@@ -468,4 +468,4 @@ def test_messagesThatAreNotStored(clients: Clients, user: Callable[[], str]) -> 
         alice.send(f"<message type='{type}' to='{name}@{DOMAIN}'><body>{type}</body></message>")
     assert alice.messages() == []
     later = clients(name)
-    assert [content(message)[0].text for message in later.messages()] == ["chat", "normal"]
+    assert [content(message)[0].text for message in later.messages(2)] == ["chat", "normal"]
