@@ -31,10 +31,13 @@ class Scene:
     book: Book
     senders: list[Sender]
     online: list[Client]
+    #: Who is there during the load, and who receives at last.
     clients: list[Client] = field(init=False)
+    recipients: list[Client] = field(init=False)
 
     def __post_init__(self) -> None:
         self.clients = [*self.online, *self.senders]
+        self.recipients = [*self.online, *(Client(user, self.book) for user in AWAY)]
 
 
 def enter(victim: Victim, name: str, window: int = 200) -> Scene:
@@ -49,12 +52,11 @@ def enter(victim: Victim, name: str, window: int = 200) -> Scene:
     return scene
 
 
-def collect(victim: Victim, scene: Scene, quiet: float = 1.5) -> float:
-    """All recipients log in and take what there is; returns the seconds until the first was in."""
+def gather(victim: Victim, scene: Scene) -> float:
+    """All recipients log in; returns the seconds until the first was in."""
     begin = time.monotonic()
     first = 0.0
-    away = [Client(user, scene.book) for user in AWAY]
-    for client in (*scene.online, *away):
+    for client in scene.recipients:
         client.delay = 0.0
         if client.token:
             answer = client.comeBack(victim.port)
@@ -62,9 +64,14 @@ def collect(victim: Victim, scene: Scene, quiet: float = 1.5) -> float:
         else:
             client.connect(victim.port)
         first = first or time.monotonic() - begin
-    everybody = [*scene.online, *away]
-    Loop(everybody).run(_quiet(scene.book, everybody, quiet), 20.0)
-    for client in everybody:
+    return first
+
+
+def collect(victim: Victim, scene: Scene, quiet: float = 1.5) -> float:
+    """All recipients log in and take what there is; returns the seconds until the first was in."""
+    first = gather(victim, scene)
+    Loop(scene.recipients).run(_quiet(scene.book, scene.recipients, quiet), 20.0)
+    for client in scene.recipients:
         client.quit()
     return first
 
@@ -97,7 +104,7 @@ class Round:
         return f"{self.verdict} load={self.load:.2f}s restart-to-login={self.restart:.2f}s round={self.seconds:.1f}s"
 
 
-def _strain(scene: Scene, seconds: float, chance: random.Random) -> None:
+def strain(scene: Scene, seconds: float, chance: random.Random) -> None:
     """The load; on the way one recipient's connection breaks, and one reads no more."""
     loop = Loop(scene.clients)
     named = {client.user: client for client in scene.online}
@@ -112,7 +119,7 @@ def _strain(scene: Scene, seconds: float, chance: random.Random) -> None:
     loop.pause(seconds - (time.monotonic() - begin))
 
 
-def _leave(scene: Scene) -> None:
+def leave(scene: Scene) -> None:
     """The server is dead. What it had told the senders counts as told; what was on its way to recipients is gone.
 
     Only the recipient without XEP-0198 reads on: for it "delivered" means that the kernel had the bytes.
@@ -128,9 +135,9 @@ def killRound(victim: Victim, name: str, chance: random.Random, group: bool) -> 
     begin = time.monotonic()
     scene = enter(victim, name)
     load = chance.triangular(0.5, 2.0, 0.7)
-    _strain(scene, load, chance)
+    strain(scene, load, chance)
     victim.kill(group)
-    _leave(scene)
+    leave(scene)
     restart = victim.start()
     restart += collect(victim, scene)
     return Round(scene.book.judge(), load, restart, time.monotonic() - begin)

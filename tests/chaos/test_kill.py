@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import os
 import random
+import time
 
 import pytest
 
 from tests.chaos import victim as builds
 from tests.chaos.book import Verdict
+from tests.chaos.client import Loop
 from tests.chaos.conftest import Say
-from tests.chaos.rounds import killRound
+from tests.chaos.rounds import collect, enter, gather, killRound, leave, strain
 from tests.chaos.victim import Victim
 
 ROUNDS = int(os.environ.get("XMPPSERVICE_CHAOS_ROUNDS", "20"))
 #: Rounds within which a sabotaged build must have lost something.
 FEW = 6
+#: Blows in a row, without new load in between.
+BLOWS = 8
 
 
 @pytest.mark.slow
@@ -32,6 +36,31 @@ def test_nothingAcknowledgedIsLost(build: Victim, chance: random.Random, say: Sa
         assert done.verdict.acked
     say(f"kill -9: {total} rounds={ROUNDS}; restart to first login at most {max(restarts):.2f} s\n")
     assert "Traceback" not in build.log, build.log[-4000:]
+
+
+@pytest.mark.slow
+def test_killedAgainAndAgain(build: Victim, chance: random.Random, say: Say) -> None:
+    """After the load the server is killed while it starts and recovers, and while recipients take what it kept."""
+    scene = enter(build, "a")
+    strain(scene, 1.0, chance)
+    build.kill()
+    leave(scene)
+    for number in range(BLOWS):
+        if number % 2:
+            build.launch()
+            time.sleep(chance.uniform(0.2, 1.0))
+        else:
+            build.start()
+            gather(build, scene)
+            Loop(scene.recipients).pause(chance.uniform(0.0, 0.3))
+        build.kill(group=chance.random() < 0.5)
+        for client in scene.recipients:
+            client.drop()
+    build.start()
+    collect(build, scene)
+    verdict = scene.book.judge()
+    say(f"killed {BLOWS} more times: {verdict}\n")
+    assert verdict.clean, verdict
 
 
 @pytest.mark.slow

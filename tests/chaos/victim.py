@@ -72,6 +72,14 @@ class Victim:
     def start(self) -> float:
         """Start the process; returns the seconds until it accepts connections."""
         begin = time.monotonic()
+        self.launch()
+        while not self._accepts():
+            assert self.running and time.monotonic() < begin + 30, f"no start:\n{self.log[-3000:]}"
+            time.sleep(0.01)
+        return time.monotonic() - begin
+
+    def launch(self) -> None:
+        """Start the process and wait for nothing."""
         code = self._sabotage + "from twisted.scripts.twistd import run; run()"
         command = ["-c", code, "--nodaemon", "--pidfile=", "xmpp", "--config", str(self._config)]
         with self._log.open("ab") as log:
@@ -79,10 +87,6 @@ class Victim:
                 [sys.executable, *command], env=self._environment(), cwd=self.folder, start_new_session=True,
                 stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
             )  # fmt: skip
-        while not self._accepts():
-            assert self.running and time.monotonic() < begin + 30, f"no start:\n{self.log[-3000:]}"
-            time.sleep(0.01)
-        return time.monotonic() - begin
 
     def _accepts(self) -> bool:
         with socket.socket() as probe:
