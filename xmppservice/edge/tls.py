@@ -78,9 +78,12 @@ class HostTLS:
         return SSL.Connection(self.context, None)
 
 
-def _selectProtocol(connection: SSL.Connection, offered: list[bytes]) -> Any:
-    """XEP-0368: choose ours; a peer that offers only others gets no answer to its offer."""
-    return ALPN if ALPN in offered else SSL.NO_OVERLAPPING_PROTOCOLS
+def _selectProtocol(connection: SSL.Connection, offered: list[bytes]) -> bytes:
+    """XEP-0368: choose ours. A peer that offers only others means another service and gets an alert (RFC 7301 3.2)."""
+    if ALPN in offered:
+        return ALPN
+    # pyOpenSSL makes the alert of any exception; Twisted looks into this one as into OpenSSL's own.
+    raise SSL.Error([("SSL routines", "", "no application protocol")])
 
 
 def _recordVerification(connection: SSL.Connection, certificate: object, code: int, depth: int, ok: int) -> bool:
