@@ -176,14 +176,20 @@ def test_renegotiationIsRefused(server: AttackedServer) -> None:
 
 
 def test_protocolNames(server: AttackedServer) -> None:
-    """XEP-0368: ALPN answers xmpp-client, and nothing to those who want HTTP."""
-    for offered, chosen in ((["xmpp-client", "h2"], "xmpp-client"), (["h2", "http/1.1"], None)):
+    """XEP-0368: ALPN answers xmpp-client, and refuses those who want HTTP (RFC 7301 3.2)."""
+
+    def shakeHands(*offered: str) -> str | None:
         client = RawClient(server.directPort)
         context = _context(V.TLSv1_2, V.TLSv1_3)
-        context.set_alpn_protocols(offered)
+        context.set_alpn_protocols(list(offered))
         client.wrap(None, context=context)
-        assert client.socket.selected_alpn_protocol() == chosen
+        chosen: str | None = client.socket.selected_alpn_protocol()
         client.close()
+        return chosen
+
+    assert shakeHands("xmpp-client", "h2") == "xmpp-client"
+    with pytest.raises(ssl.SSLError):
+        shakeHands("h2", "http/1.1")
 
 
 def test_everyHostHasItsCertificate(server: AttackedServer) -> None:

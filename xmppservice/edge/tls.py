@@ -28,6 +28,7 @@ from twisted.internet.interfaces import (
 from twisted.internet.protocol import Factory
 from twisted.internet.tcp import Connection
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from xmppservice.edge.certificates import (
@@ -108,6 +109,12 @@ class TLSLayer(TLSMemoryBIOProtocol):
     Twisted's own default also gathers small writes in the next pass of the reactor; ours
     come gathered, so that would be one more pass of delay and one more timer per flush.
     """
+
+    def _tlsShutdownFinished(self, reason: Failure | None) -> None:
+        """The traceback of a broken connection would keep all its memory until the next collection."""
+        if reason is not None:
+            reason.cleanFailure()
+        super()._tlsShutdownFinished(reason)  # type: ignore[no-untyped-call]
 
     def _flushSendBIO(self) -> None:
         try:
