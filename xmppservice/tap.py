@@ -14,6 +14,7 @@ from twisted.application.service import IService
 from twisted.cred.credentials import IAnonymous, IUsernamePassword
 from twisted.cred.strcred import AuthOptionMixin, UnsupportedInterfaces
 from twisted.internet import reactor as _reactor
+from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 from twisted.python import usage
 from twisted.python.failure import Failure
@@ -113,6 +114,9 @@ def makeService(options: Options) -> IService:
 def _startFailed(failure: Failure) -> None:
     """Stop, say in one line why, behind all that is logged, and have the process end with a status that tells."""
     error = failure.value
+    if isinstance(error, CancelledError) or isinstance(getattr(error, "reason", None), CancelledError):
+        # Somebody stopped us in the midst of the start: that is no failure.
+        return
     if isinstance(error, StartFailed):
         reason = f"cannot start: {error}"
         log.critical("{reason}", reason=reason)

@@ -37,7 +37,11 @@ def main(arguments: list[str]) -> int:
         channel.sendall(pack((REFUSED, str(refusal))))
         return 1
     batches = Batches(connection)
-    channel.sendall(pack((READY, *batches.last())))
+    try:
+        channel.sendall(pack((READY, *batches.last())))
+    except OSError:
+        # The server was stopped in the midst of its start.
+        return 0
     gc.collect()
     gc.freeze()
     serve(batches, channel)
