@@ -36,8 +36,10 @@ HUGE = [
 def drive(parser: StreamParser, start: bytes, unit: bytes, step: int, total: int = MEGABYTES) -> tuple[object, int]:
     """Feed an endless stanza; the item that ended it and the bytes fed until then."""
     piece = unit * max(step // len(unit), 1)
-    parser.feed(start)
+    found = parser.feed(start)
     fed = len(start)
+    if found:
+        return found[0][0], fed
     while fed < total:
         found = parser.feed(piece)
         fed += len(piece)

@@ -4,11 +4,15 @@ Theory of operation.  Expat calls back; a tree grows for one top-level element
 at a time and is handed out when its end tag is there.  Expat itself is
 guarded in two ways.
 
-It gets bytes only up to the last ``>`` that has arrived (and pure text).  When
-a ``>`` turns out to stand inside an attribute value, expat reports the tag as
-unfinished, and from then on a scanner of quotes (`hold.Hold`) keeps everything
-back until the tag really ends.  So no tag is scanned over and over, however
-small the pieces it comes in, and nothing complete is ever held back.
+It never sees the beginning of a tag or a reference without its end: those are
+held back (`hold`) until they are complete.  For each version of expat has its
+own trouble with them.  Old ones scan such a tag again from its start with
+every piece of it that comes (CVE-2023-52425).  Those from 2.6.0 on, and older
+ones into which a distribution has brought the remedy, put off looking again
+until twice as much is there, so that a stanza may not come out when its last
+byte has arrived, and not all of them can be told to stop that.  What may still
+be incomplete is text, three bytes at most (a character, a line end, ``]]``);
+the four bytes and more of any tag that ends an element always make expat look.
 
 It is replaced by a new one now and then between two stanzas, primed with the
 stream header: expat keeps every element name, attribute name and prefix that
@@ -22,7 +26,7 @@ import re
 
 from xmppservice.wire import ns
 from xmppservice.wire.element import XML_LANG, Element
-from xmppservice.wire.hold import Hold, tagEnd
+from xmppservice.wire.hold import Hold, cut, endsWhole, tokenEnd
 from xmppservice.wire.items import (
     Item,
     ParseError,
@@ -33,6 +37,7 @@ from xmppservice.wire.items import (
     tooBig,
 )
 from xmppservice.wire.limits import AUTHENTICATED, PRE_AUTH, Limits
+from xmppservice.wire.start import checkDeclaration, trimmed
 from xmppservice.wire.tree import NAMES, PLAIN, TreeBuilder
 
 __all__ = [
@@ -51,12 +56,9 @@ __all__ = [
 
 _STANZAS = frozenset(("message", "presence", "iq"))
 _LANGUAGE = re.compile(r"[A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8}){0,7}")
-_DECLARATION = re.compile(
-    rb"""(?:\xef\xbb\xbf)?<\?xml\s+version\s*=\s*(['"])(.*?)\1(?:\s+encoding\s*=\s*(['"])(.*?)\3)?""",
-    re.DOTALL,
-)
-_UTF16_MARKS = (b"\xfe\xff", b"\xff\xfe")
-_END = ord(">")
+_OPENING = ord("<")
+# How nearly all that is sent ends; nothing that ends so can be the beginning of a tag only.
+_ENDINGS = (b"</iq>", b"</message>", b"</presence>")
 # Expat's own buffer grows with the pieces it gets and never shrinks.
 _SLICE = 16384
 # Too short a piece to look for prefixes in: what can be made of them stays small.
@@ -92,9 +94,6 @@ def _newExpat() -> pyexpat.XMLParserType:
     """A parser that refuses what RFC 6120, 11.1, forbids; it does not build anything yet."""
     # No interning: the Python side would keep every name as well.
     expat = pyexpat.ParserCreate("UTF-8", " ", None)
-    defer = getattr(expat, "SetReparseDeferralEnabled", None)
-    if defer is not None:
-        defer(False)
     expat.StartDoctypeDeclHandler = _onDoctype
     expat.EntityDeclHandler = _onEntity
     expat.ProcessingInstructionHandler = _onInstruction
@@ -127,6 +126,7 @@ class StreamParser(TreeBuilder):
         "_raw",
         "_base",
         "_lead",
+        "_section",
         "_hold",
         "_tail",
     )
@@ -152,6 +152,8 @@ class StreamParser(TreeBuilder):
         self._raw = b""
         self._base = 0
         self._lead = 0
+        # Whether expat is in a CDATA section.
+        self._section = False
         self._hold: Hold | None = None
         self._tail = b""
         self._expat: pyexpat.XMLParserType | None = _newExpat()
@@ -183,23 +185,25 @@ class StreamParser(TreeBuilder):
         try:
             fed = self._fed
             if (
-                self._hold is None
-                and data[-1] == _END
+                self._open is None
+                and self._hold is None
                 and 0 < fed < _RENEW
                 and size <= 4096
-                and self._open is None
                 and (size <= _SMALL or b"xmlns:" not in data)
+                and (data.endswith(_ENDINGS) or endsWhole(data))
             ):
                 # By far the most frequent case: whole stanzas, a short one at least.
                 self._raw = data
                 self._base = fed
-                self._lead = 0
                 self._fed = fed = fed + size
                 expat.Parse(data)
                 if self._begin != fed or self.limits.totalBytes is not None:
+                    if self._open is not None:
+                        self._section = cut(data, 0, size, False)[1]
                     self._settle(expat, data, size)
             else:
                 self._take(expat, data)
+                self._lead = 0
         except XMLError as error:
             self._fail(ParseError(error.condition, error.text, error.app), size)
         except pyexpat.ExpatError as error:
@@ -220,7 +224,7 @@ class StreamParser(TreeBuilder):
     @property
     def unread(self) -> bytes:
         """What has arrived and is not read yet because it is not complete."""
-        return bytes(self._hold.seen + self._hold.held) if self._hold is not None else b""
+        return bytes(self._hold.held) if self._hold is not None else b""
 
     def close(self) -> None:
         """Free expat and all that is held; nothing is parsed afterwards."""
@@ -261,109 +265,120 @@ class StreamParser(TreeBuilder):
 
     def _take(self, expat: pyexpat.XMLParserType, data: bytes) -> None:
         """Decide how much expat may see, let it, and keep the rest."""
-        raw, cut = self._join(data)
-        if not self._fed and (cut or self._lead < 4):
-            cut = _checkStart(raw, cut)
-        if not cut:
-            self._keep(data)
-            self._weigh()
-            return
+        raw = data
+        if self._hold is not None:
+            lead = len(self._hold.held)
+            raw = self._hold.add(data)
+            if not raw:
+                self._weigh()
+                return
+            self._lead = lead
+            self._hold = None
+        if not self._fed:
+            size = len(raw)
+            raw, enough = trimmed(raw)
+            if not enough:
+                self._hold = Hold(raw) if raw else None
+                self._weigh()
+                return
+            self._lead -= size - len(raw)
         self._raw = raw
         self._base = self._fed
-        expat = self._run(expat, raw, cut)
-        self._settle(expat, raw, cut)
+        expat, at = self._run(expat, raw)
+        self._settle(expat, raw, at)
 
-    def _join(self, data: bytes) -> tuple[bytes, int]:
-        """What is held with new data behind it, and how much of that may be read."""
-        hold = self._hold
-        if hold is None:
-            self._lead = 0
-            return data, _cut(data)
-        lead = self._lead = len(hold.held)
-        if lead < 4 and not self._fed:
-            # At the very start a few bytes are held whatever they are.
-            raw = bytes(hold.held) + data
-            return raw, _cut(raw)
-        if not hold.ends(data) or b">" not in data:
-            return data, 0
-        return bytes(hold.held) + data, lead + _cut(data)
+    def _run(self, expat: pyexpat.XMLParserType, raw: bytes) -> tuple[pyexpat.XMLParserType, int]:
+        """Give expat what is complete, in slices, so that its buffer stays small and limits bite early.
 
-    def _keep(self, data: bytes) -> None:
-        if self._hold is None:
-            self._hold = Hold()
-        self._hold.keep(data)
-
-    def _run(self, expat: pyexpat.XMLParserType, raw: bytes, cut: int) -> pyexpat.XMLParserType:
-        """Give expat the first `cut` bytes, in slices, so that its buffer stays small and limits bite early."""
-        at = 0
-        while at < cut:
-            to = cut
+        :return: the expat to go on with, and how much of `raw` has been read.
+        """
+        size = len(raw)
+        at = stop = 0
+        while stop < size:
+            stop = min(at + _SLICE, size)
             if self._fed > _OVERDUE and self._rooted:
-                to = raw.find(b">", at, min(at + _SLICE, cut)) + 1 or min(at + _SLICE, cut)
-            elif cut - at > _SLICE:
-                to = raw.rfind(b">", at, at + _SLICE) + 1 or at + _SLICE
-            self._watchNamespaces(expat, raw, to - at)
-            self._fed += to - at
-            expat.Parse(raw[at:to])
+                stop = raw.find(b">", at, stop) + 1 or stop
+            to, section = cut(raw, at, stop, self._section)
+            if to == at and stop < size:
+                # One token, longer than the slice.
+                stop = self._tokenStop(raw, at)
+                to, section = cut(raw, at, stop, self._section)
+            if to == at:
+                break
+            self._section = section
+            piece = raw if to - at == size else raw[at:to]
+            if not self._rooted:
+                self._checkProlog(piece)
+            self._watchNamespaces(expat, piece, len(piece))
+            self._fed += len(piece)
+            expat.Parse(piece)
             at = to
             if self._over:
                 break
-            unfinished = self._fed - expat.CurrentByteIndex
-            if unfinished > self.limits.token:
-                tooBig("a tag beyond the limit")
             if self._open is not None:
-                self._weigh(0)
-            elif self._fed > _RENEW and not unfinished and self._primer:
+                self._weigh(last=False)
+            elif self._fed > _RENEW and self._primer and expat.CurrentByteIndex == self._fed:
                 expat = self._renew()
                 self._base = self._fed - at
-        return expat
+        return expat, at
 
-    def _settle(self, expat: pyexpat.XMLParserType, raw: bytes, cut: int) -> None:
-        """After expat has seen the first `cut` bytes of `raw`: see what it waits for, keep the rest."""
+    def _tokenStop(self, raw: bytes, at: int) -> int:
+        """The end of a long token, or of `raw` if that comes first."""
+        end = tokenEnd(raw, at, len(raw)) if raw[at] == _OPENING else 0
+        if end - at > self.limits.token:
+            tooBig("a tag beyond the limit")
+        return end or len(raw)
+
+    def _checkProlog(self, piece: bytes) -> None:
+        """What stands before the header is refused before expat learns of it."""
+        if not self._fed:
+            checkDeclaration(piece)
+        if piece.lstrip(b" \t\r\n").startswith(b"<!"):
+            refuse("restricted-xml", "a comment or a document type declaration")
+
+    def _settle(self, expat: pyexpat.XMLParserType, raw: bytes, to: int) -> None:
+        """After expat has seen the first `to` bytes of `raw`: see what it waits for, keep the rest."""
         if self._over:
             return
-        hold = self._hold = None
-        at = expat.CurrentByteIndex
-        if at != self._fed:
-            seen = raw[max(at - self._base, 0) : cut]
-            if seen.startswith(b"<!["):
-                refuse("not-well-formed", "no CDATA section")
-            if seen.startswith((b"<!", b"<?")):
-                refuse("restricted-xml", "a comment or a processing instruction")
-            if seen.startswith(b"<"):
-                hold = self._hold = Hold(seen)
-        if cut < len(raw):
-            rest = raw[cut:]
-            if hold is not None:
-                hold.ends(rest)
-            self._keep(rest)
+        at = expat.CurrentByteIndex - self._base
+        if 0 <= at < to:
+            self._refuseUnfinished(raw[at:to])
+        if to < len(raw):
+            self._hold = Hold(raw[to:])
         if self._open is not None:
             self._watchNamespaces(expat, raw, 0)
         else:
             if self._parts:
                 self._flush()
-            if hold is None and self._rooted:
+            if self._section:
+                refuse("bad-format", "text between stanzas")
+            if self._rooted:
                 # White space between stanzas is not part of the next one.
                 self._begin = self._fed
                 self._watchNamespaces(expat, b"", 0)
         self._weigh()
 
-    def _weigh(self, held: int | None = None) -> None:
+    def _refuseUnfinished(self, rest: bytes) -> None:
+        """Only what is not allowed can be unfinished for expat, short pieces of text apart."""
+        if rest.startswith((b"<!", b"<?")) and not rest.startswith(b"<!["):
+            refuse("restricted-xml", "a comment or a processing instruction")
+        if rest.startswith((b"<", b"&")) or not (self._rooted or rest.isspace()):
+            refuse("not-well-formed", "a tag within a tag, or text before the header")
+
+    def _weigh(self, last: bool = True) -> None:
         """Refuse a stanza, a tag or, when all that came is read, a stream that has grown too big."""
         limits = self.limits
         hold = self._hold
         size = 0
         if hold is not None:
-            if hold.tagLength() > limits.token:
+            size = len(hold.held)
+            if size > limits.token and hold.isTag():
                 tooBig("a tag beyond the limit")
-            size = len(hold.held) if held is None else held
         if self._open is not None or not self._rooted:
             size += self._fed - self._begin
-        elif hold is not None:
-            size += len(hold.seen)
         if size > limits.stanzaBytes:
             tooBig("a stanza beyond the limit")
-        if held is None and limits.totalBytes is not None and self.received > limits.totalBytes:
+        if last and limits.totalBytes is not None and self.received > limits.totalBytes:
             refuse("policy-violation", "too much before authentication")
 
     def _judge(self, expat: pyexpat.XMLParserType, error: pyexpat.ExpatError) -> ParseError:
@@ -384,7 +399,7 @@ class StreamParser(TreeBuilder):
         if many != (self._declared >= 0):
             self._declared = 0 if many else -1
             expat.StartNamespaceDeclHandler = self._onNamespace if many else None
-        prefixed = self._sticky or self._hold is not None or b"xmlns:" in raw
+        prefixed = self._sticky or b"xmlns:" in raw
         if prefixed and self._spread < 0:
             self._spread = 0
             expat.StartElementHandler = self._onSpreadStart
@@ -435,14 +450,11 @@ class StreamParser(TreeBuilder):
         self._names = NAMES.get(content, PLAIN)
         lang = node.attrs.get(XML_LANG, "")
         self._lang = lang if _LANGUAGE.fullmatch(lang) else ""
-        seen = self._hold.seen if self._hold is not None else b""
-        whole = seen + self._raw
-        at = expat.CurrentByteIndex - self._base + len(seen)
-        end = tagEnd(whole, at)
-        self._primer = whole[at:end]
+        at = expat.CurrentByteIndex - self._base
+        end = tokenEnd(self._raw, at, len(self._raw))
+        self._primer = self._raw[at:end]
         if len(self._primer) > min(_HEADER, self.limits.token):
             tooBig("a stream header beyond the limit")
-        end -= len(seen)
         self._begin = self._base + end
         # The root itself is never renamed: it is not a stanza.
         space, _, name = tag.rpartition(" ")
@@ -459,7 +471,7 @@ class StreamParser(TreeBuilder):
             self._expat = None
             return
         # Expat stands before an end tag, but behind the tag of an empty element.
-        if node.children or not self._isBehindEmpty(raw, at):
+        if node.children or raw[max(at - 2, 0) : at] != b"/>":
             at = raw.find(b">", at) + 1
         end = self._base + at
         if end - self._begin > self.limits.stanzaBytes:
@@ -471,40 +483,6 @@ class StreamParser(TreeBuilder):
             self._declared = 0
         if self._spread > 0:
             self._spread = 0
-
-    def _isBehindEmpty(self, raw: bytes, at: int) -> bool:
-        if at > 1:
-            return raw[at - 2 : at] == b"/>"
-        return at == 1 and self._hold is not None and self._hold.seen.endswith(b"/")
-
-
-def _cut(data: bytes) -> int:
-    """How much of `data` may be read: up to its last ``>``, and if only text follows, all."""
-    cut = data.rfind(b">") + 1
-    if cut == len(data) or data.find(b"<", cut) >= 0 or data.find(b"&", cut) >= 0:
-        return cut
-    return len(data)
-
-
-def _checkStart(raw: bytes, cut: int) -> int:
-    """Refuse encodings other than UTF-8 (RFC 6120, 11.6), and XML other than 1.0.
-
-    Expat takes UTF-16 for what it is, whatever it is told; and its callback
-    for the declaration costs a kilobyte for each stream.
-
-    :return: `cut`, or 0 while there is too little to tell.
-    """
-    if raw[:2] in _UTF16_MARKS or b"\0" in raw[:4]:
-        refuse("unsupported-encoding", "only UTF-8 is allowed")
-    if len(raw) < 4:
-        return 0
-    declaration = _DECLARATION.match(raw, 0, cut)
-    if declaration is not None:
-        if declaration[2] != b"1.0":
-            refuse("unsupported-encoding", "only XML 1.0 is allowed")
-        if declaration[4] is not None and declaration[4].lower() != b"utf-8":
-            refuse("unsupported-encoding", "only UTF-8 is allowed")
-    return cut
 
 
 def parseDocument(data: bytes, limits: Limits = AUTHENTICATED) -> Element:
