@@ -5,7 +5,7 @@ import time
 from collections import deque
 
 from benchmarks.load.chat import BODY, NUMBERS, PAIRS, WINDOW, Book, Pair, drain, measured
-from benchmarks.load.crowd import Crowd, acknowledge, crowd
+from benchmarks.load.crowd import Crowd, acknowledge, crowd, settle
 from benchmarks.load.dialogue import ASKED, STANZA, Session, Target
 from benchmarks.load.link import LoadError
 from benchmarks.load.meter import percentile
@@ -229,6 +229,7 @@ def _collect(people: Crowd) -> tuple[int, int]:
         read(session, b"")
 
     sessions = (people.session(n) for n in range(OFFLINE_FIRST, OFFLINE_FIRST + OFFLINE_USERS))
-    with people.opened(sessions, take):
-        pass
+    with people.opened(sessions, take) as live:
+        # Pages follow each other as they are taken; a busy machine may hold one up for a while.
+        settle(people.loop, live, silence=2.0)
     return len(set(seen)), len(seen)
