@@ -105,10 +105,7 @@ class Account:
         """Whether `who` may know about this account's resources (RFC 6121 8.5.3.1)."""
         if who.bare == self.jid.bare or self.roster.get(who.bare, 0) & FROM:
             return True
-        return any(
-            session.directed is not None and (who.full in session.directed or who.bare in session.directed)
-            for session in self.sessions.values()
-        )
+        return any(session.showsItself(who) for session in self.sessions.values())
 
     def inRoster(self, who: JID) -> bool:
         """Whether `who` has a roster item."""
@@ -322,6 +319,8 @@ class Account:
                 self._guarded(proceed, transit)
             elif result is not HANDLED:
                 self.host.reply(transit, result)
+
+        def release(_: object) -> None:
             if origin is not None:
                 origin.release(transit)
                 return
@@ -329,12 +328,9 @@ class Account:
             if self._line is not None:
                 self._line.end(0)
 
-        def refused(failure: Any) -> None:
-            self.host.bounce(transit, failure.value)
-            done(HANDLED)
-
-        outcome.addCallbacks(done, refused).addErrback(
-            lambda failure: log.failure("a waiting stanza could not be finished", failure)
+        outcome.addCallback(done).addErrback(lambda failure: self.host.refused(transit, failure))
+        outcome.addBoth(release).addErrback(
+            lambda failure: log.failure("what waited behind a stanza could not follow", failure)
         )
 
     def _guarded(self, action: Any, transit: Transit) -> None:

@@ -37,6 +37,7 @@ from xmppservice.wire.serializer import escapeAttribute, serialize
 
 if TYPE_CHECKING:
     from twisted.cred.portal import Portal
+    from twisted.python.failure import Failure
 
     from xmppservice.hub.contracts import storage
     from xmppservice.hub.contracts.administration import IAdministration
@@ -187,8 +188,8 @@ class VirtualHost:
         if transit.kind == "iq" or (transit.kind == "message" and transit.type in ("normal", "chat", "groupchat")):
             raise StanzaError("service-unavailable")
         if transit.kind == "presence" and transit.type == "probe":
-            attrs_ = {"from": transit.to.bare, "to": transit.sender.bare, "type": "unsubscribed"}
-            self.send(Element(ns.CLIENT, "presence", attrs_))
+            id = transit.stanza.get("id")
+            self.send(presence.plain("unsubscribed", transit.to.bare, transit.sender.bare, id))
 
     def _deliverToHost(self, transit: Transit) -> None:
         """A stanza for the domain itself (RFC 6120 10.5.1)."""
@@ -232,12 +233,7 @@ class VirtualHost:
             elif result is not HANDLED:
                 self.bounce(transit, StanzaError("service-unavailable"))
 
-        def refused(failure: Any) -> None:
-            if not failure.check(StanzaError):
-                log.failure("an IQ could not be answered", failure)
-            self.bounce(transit, failure.value)
-
-        outcome.addCallbacks(done, refused)
+        outcome.addCallback(done).addErrback(lambda failure: self.refused(transit, failure))
         if origin is not None:
             outcome.addBoth(lambda _: origin.release(transit))
 
@@ -271,9 +267,10 @@ class VirtualHost:
     def reply(self, transit: Transit, reply: Element) -> None:
         """Send an IQ result, or error; a change that it reports is committed first."""
         if transit.ticket > self.store.committed and reply.attrs.get("type") == "result":
-            self.store.whenCommitted(transit.ticket).addCallbacks(
-                lambda _: self._sendReply(transit, reply),
-                lambda failure: self.bounce(transit, StanzaError("internal-server-error", type="wait")),
+            committed = self.store.whenCommitted(transit.ticket)
+            committed.addCallback(lambda _: self._sendReply(transit, reply))
+            committed.addErrback(
+                lambda failure: self.bounce(transit, StanzaError("internal-server-error", type="wait"))
             )
             return
         self._sendReply(transit, reply)
@@ -293,11 +290,19 @@ class VirtualHost:
         stanza = transit.stanza
         if "to" not in stanza.attrs:
             stanza.attrs["to"] = transit.to.bare
-        if transit.kind == "presence" and transit.type in ("unavailable", "unsubscribed", "unsubscribe", "probe"):
+        if transit.kind == "presence" and (
+            transit.type == "probe" or (transit.origin is None and transit.type not in ("", "subscribe", "subscribed"))
+        ):
             return
         reply = errorFor(stanza, error)
         if reply is not None:
             self._sendReply(transit, reply)
+
+    def refused(self, transit: Transit, failure: Failure) -> None:
+        """A stanza that had waited has failed: bounce it; log what nobody expected."""
+        if not failure.check(StanzaError):
+            log.failure("a {kind} that waited has failed", failure, kind=transit.kind)
+        self.bounce(transit, failure.value or StanzaError("internal-server-error"))
 
     def parse(self, data: bytes) -> Element:
         """A stanza from bytes in the client context, such as the storage holds."""

@@ -11,9 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from twisted.internet.defer import Deferred
+
 from xmppservice.hub import hooks
 from xmppservice.hub.hooks import HANDLED
-from xmppservice.hub.passage import run
+from xmppservice.hub.passage import logIncident, run
 from xmppservice.hub.transit import Transit
 from xmppservice.protocol.errors import StanzaError
 from xmppservice.protocol.jid import JID
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 #: How many addresses a session remembers having sent directed presence to (section 4.6).
 DIRECTED_LIMIT = 1000
 
+_AVAILABLE = b"></presence>"
 _UNAVAILABLE = b" type='unavailable'></presence>"
 
 
@@ -45,15 +48,20 @@ def outgoing(session: Session, transit: Transit) -> None:
     outcome = None if chain.empty else run(transit, chain.steps(transit.stanza), host.clock)
     if outcome is None:
         _pass(session, transit)
-    elif outcome is not HANDLED:
+    elif isinstance(outcome, Deferred):
         session.hold(transit)
         outcome.addCallback(lambda result: None if result is HANDLED else _pass(session, transit))
-        outcome.addErrback(lambda failure: host.bounce(transit, failure.value))
+        outcome.addErrback(lambda failure: host.refused(transit, failure))
         outcome.addBoth(lambda _: session.release(transit))
+    elif outcome is not HANDLED:
+        host.reply(transit, outcome)
 
 
 def _pass(session: Session, transit: Transit) -> None:
     type, stanza = transit.type, transit.stanza
+    if session.ended and type not in SUBSCRIPTION_TYPES:
+        # It waited behind something while its session ended; nobody would ever take it back.
+        return
     if type in SUBSCRIPTION_TYPES:
         if stanza.attrs.get("to") is None:
             raise StanzaError("bad-request", text=f"presence of type {type} needs a 'to'")
@@ -117,7 +125,7 @@ def _broadcast(session: Session, stanza: Element, type: str) -> None:
     initial = not session.available
     receptive = initial or session.priority < 0
     if not session.address:
-        session.address = b"<presence from='" + escapeAttribute(session.jid.full).encode() + b"' to='"
+        session.address = _head(session)
     session.presence = _tail(stanza, type)
     session.available, session.priority = True, priority
     _tell(session, session.presence)
@@ -137,21 +145,31 @@ def _tell(session: Session, tail: bytes) -> None:
     for other in list(account.sessions.values()):
         if other.available:
             other.deliver(own)
-    fanOut(account, head, tail, subscribers(account))
+    fanOut(session, head, tail, subscribers(account))
+
+
+def _head(session: Session) -> bytes:
+    """What stands before the addressee in presence of this session."""
+    return session.address or b"<presence from='" + escapeAttribute(session.jid.full).encode() + b"' to='"
 
 
 def subscribers(account: Account) -> Iterable[str]:
-    """The bare JIDs that get this account's presence, after modules had their say."""
+    """The bare JIDs that get this account's presence, after modules had their say; nobody if one of them fails."""
     contacts: list[str] = [jid for jid, state in account.roster.items() if state & FROM]
     for method in account.host.table.events.get(hooks.presence.spreading, ()):
-        chosen = method(account, contacts)
+        try:
+            chosen = method(account, contacts)
+        except Exception:
+            logIncident("nobody can say to whom presence may spread")
+            return ()
         if chosen is not None:
             contacts = chosen
     return contacts
 
 
-def fanOut(account: Account, head: bytes, tail: bytes, contacts: Iterable[str]) -> None:
-    """Presence from `account` to many contacts: `head`, the contact's address, `tail`."""
+def fanOut(session: Session, head: bytes, tail: bytes, contacts: Iterable[str]) -> None:
+    """Presence of `session` to many contacts: `head`, the contact's address, `tail`."""
+    account = session.account
     router = account.host.router
     parse = JID.parse
     accountOf = router.onlineAccount
@@ -160,15 +178,15 @@ def fanOut(account: Account, head: bytes, tail: bytes, contacts: Iterable[str]) 
         local = accountOf(jid)
         if local is None:
             if not router.isAccount(jid):
-                router.routeBytes(account, head, jid, tail)
+                router.routeBytes(session, head, jid, tail)
             continue
-        if local.blocks and local.host.refuses(local, account.jid):
+        if local.blocks and local.host.refuses(local, session.jid):
             continue
         data = head + local.address + b"'" + tail
         # A copy, here and below: a session whose queue overflows leaves the dict.
-        for session in list(local.sessions.values()):
-            if session.available:
-                session.deliver(data)
+        for other in list(local.sessions.values()):
+            if other.available:
+                other.deliver(data)
 
 
 def _begin(session: Session) -> None:
@@ -192,7 +210,7 @@ def _begin(session: Session) -> None:
             local.blocks and local.host.refuses(local, account.jid)
         ):
             for other in list(local.sessions.values()):
-                if other.available:
+                if other.available and not (account.blocks and account.host.refuses(account, other.jid)):
                     session.deliver(other.address + account.address + b"'" + other.presence)
     if any(state & PENDING_IN for state in account.roster.values()):
         account.host.rosters.requests(account.id, account.ticket).addCallback(_requests, session)
@@ -200,8 +218,11 @@ def _begin(session: Session) -> None:
 
 def _requests(rows: list[tuple[str, bytes]], session: Session) -> None:
     """Subscription requests that nobody has answered yet, to a session that just came."""
+    account = session.account
     for contact, data in rows:
-        if not session.ended and session.account.roster.get(contact, 0) & PENDING_IN:
+        if session.ended or not account.roster.get(contact, 0) & PENDING_IN:
+            continue
+        if not (account.blocks and account.host.refuses(account, JID.parse(contact))):
             session.deliver(data)
 
 
@@ -216,12 +237,11 @@ def _becomeUnavailable(session: Session, tail: bytes) -> None:
 
 def _takeBack(session: Session, tail: bytes, directed: set[str]) -> None:
     """Those who had directed presence and are no subscribers learn that it is over (4.6.3)."""
-    account = session.account
-    head = b"<presence from='" + escapeAttribute(session.jid.full).encode() + b"' to='"
+    account, head = session.account, _head(session)
     for address in directed:
         jid = JID.parse(address)
         if not account.roster.get(jid.bare, 0) & FROM:
-            account.host.router.routeBytes(account, head, jid, tail)
+            account.host.router.routeBytes(session, head, jid, tail)
 
 
 def vanished(session: Session) -> None:
@@ -238,43 +258,56 @@ def incoming(account: Account, transit: Transit) -> None:
     """A presence stanza for a local account (8.5.2.1.2, 8.5.3)."""
     type, to = transit.type, transit.to
     if type in SUBSCRIPTION_TYPES:
-        account.host.subscription(account, transit)
+        # Only requests count when no resource matches (8.5.3.2.2).
+        if not to.resource or type == "subscribe" or to.resource in account.sessions:
+            account.host.subscription(account, transit)
     elif type == "probe":
         _probed(account, transit)
-    elif to.resource:
-        session = account.sessions.get(to.resource)
-        if session is not None:
-            session.deliver(account.host.bytesOf(transit))
-    elif type != "error":
-        data = account.host.bytesOf(transit)
-        for session in list(account.sessions.values()):
-            if session.available:
-                session.deliver(data)
+    else:
+        _notified(account, transit)
+
+
+def _notified(account: Account, transit: Transit) -> None:
+    """Availability, or an error, from somebody else."""
+    type, resource = transit.type, transit.to.resource
+    if resource:
+        exact = account.sessions.get(resource)
+        reached = [] if exact is None else [exact]
+    else:
+        reached = [session for session in account.sessions.values() if session.available and type != "error"]
+    if not reached:
+        return
+    data = account.host.bytesOf(transit)
+    for session in reached:
+        if type == "unavailable" and session.directed is not None:
+            # Who went away need not be told that we do (4.6.1).
+            session.directed.discard(transit.sender.full)
+        session.deliver(data)
 
 
 def _probed(account: Account, transit: Transit) -> None:
-    """Answer a presence probe (4.3.2)."""
+    """Answer a presence probe (4.3.2, 4.6.6)."""
     who, to = transit.sender, transit.to
     host = account.host
     if account.blocks and host.refuses(account, who):
         return
-    if who.bare != account.jid.bare and not account.roster.get(who.bare, 0) & FROM:
-        if not account.seesPresence(who):
-            host.send(_plain("unsubscribed", account.jid.bare, who.bare, transit.stanza.get("id")))
-            return
-    shown = False
-    for session in list(account.sessions.values()):
-        if not session.available or (to.resource and session.resource != to.resource):
-            continue
-        shown = True
-        # Who asks for one resource learns only that it is there (4.3.2).
-        tail = b"></presence>" if to.resource else session.presence
-        host.router.routeBytes(account, session.address, who, tail)
-    if not shown and not to.resource:
-        host.send(_plain("unavailable", account.jid.bare, who.bare, transit.stanza.get("id")))
+    sessions = [session for session in account.sessions.values() if to.resource in ("", session.resource)]
+    if who.bare == account.jid.bare or account.roster.get(who.bare, 0) & FROM:
+        sessions, otherwise = [session for session in sessions if session.available], "unavailable"
+        # Who asks for one resource learns only that it is there.
+        mere = bool(to.resource)
+    else:
+        # Directed presence shows the resource that sent it, no other, and no details.
+        sessions, otherwise = [session for session in sessions if session.showsItself(who)], "unsubscribed"
+        mere = True
+    for session in sessions:
+        host.router.routeBytes(session, _head(session), who, _AVAILABLE if mere else session.presence)
+    if not sessions and (not to.resource or otherwise == "unsubscribed"):
+        host.send(plain(otherwise, account.jid.bare, who.bare, transit.stanza.get("id")))
 
 
-def _plain(type: str, sender: str, to: str, id: str | None = None) -> Element:
+def plain(type: str, sender: str, to: str, id: str | None = None) -> Element:
+    """Presence without content, from the server on somebody's behalf."""
     attrs = {"from": sender, "to": to, "type": type}
     if id is not None:
         attrs["id"] = id
@@ -286,4 +319,4 @@ def introduce(account: Account, contact: JID, available: bool) -> None:
     for session in list(account.sessions.values()):
         if session.available:
             tail = session.presence if available else _UNAVAILABLE
-            account.host.router.routeBytes(account, session.address, contact, tail)
+            account.host.router.routeBytes(session, session.address, contact, tail)

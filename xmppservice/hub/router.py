@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from xmppservice.hub.account import Account
     from xmppservice.hub.contracts.delivery import IPort
     from xmppservice.hub.host import VirtualHost
+    from xmppservice.hub.session import Session
     from xmppservice.hub.transit import Transit
 
 
@@ -57,10 +58,8 @@ class Router:
     def _waitFor(self, outcome: Deferred[None], transit: Transit) -> None:
         transit.park()
 
-        def refused(failure: Any) -> None:
-            transit.host.bounce(transit, failure.value)
-
-        outcome.addErrback(refused).addBoth(lambda _: transit.finish())
+        outcome.addErrback(lambda failure: transit.host.refused(transit, failure))
+        outcome.addBoth(lambda _: transit.finish())
 
     def isAccount(self, jid: JID) -> bool:
         """Whether the address would be an account of one of our hosts."""
@@ -74,18 +73,19 @@ class Router:
         account = host.accounts.known.get(jid.local)
         return account if account is not None and account.sessions else None
 
-    def routeBytes(self, account: Account, head: bytes, to: JID, tail: bytes) -> None:
-        """Presence made of bytes, for one address anywhere: local sessions get the bytes as they
-        are, the rest a stanza."""
+    def routeBytes(self, sender: Session, head: bytes, to: JID, tail: bytes) -> None:
+        """Presence of a session, made of bytes, for one address anywhere: local sessions get the
+        bytes as they are, the rest a stanza."""
+        host = sender.account.host
         if not self.isAccount(to):
-            account.host.send(account.host.parse(head + account.host.escape(to.full) + b"'" + tail))
+            host.send(host.parse(head + host.escape(to.full) + b"'" + tail))
             return
         local = self.onlineAccount(to)
         if local is None:
             return
-        if local.blocks and local.host.refuses(local, account.jid):
+        if local.blocks and local.host.refuses(local, sender.jid):
             return
-        address = local.address if not to.resource else account.host.escape(to.full)
+        address = local.address if not to.resource else host.escape(to.full)
         data = head + address + b"'" + tail
         for session in list(local.sessions.values()):
             if session.resource == to.resource or (not to.resource and session.available):

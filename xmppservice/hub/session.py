@@ -144,12 +144,6 @@ class Session:
         self._dispatch(transit)
         transit.finish()
 
-    def _dispatchLate(self, transit: Transit) -> None:
-        """Its turn has come, after others of its pair."""
-        self._dispatch(transit)
-        if not transit.pending:
-            transit.finish()
-
     def _dispatch(self, transit: Transit) -> None:
         """Let the account send it; what is refused goes back to the sender as an error."""
         try:
@@ -168,9 +162,13 @@ class Session:
         transit.host.bounce(transit, error)
 
     def _refuseRaw(self, element: Element, error: StanzaError) -> None:
-        """Answer a stanza that is too broken to travel; the error comes from the server."""
-        element.attrs["from"] = self.jid.full
-        element.attrs["to"] = self.account.host.name
+        """Answer a stanza that is too broken to travel, in the addressee's name if that is one."""
+        attrs = element.attrs
+        attrs["from"] = self.jid.full
+        if error.condition == "jid-malformed":
+            attrs["to"] = self.account.host.name
+        else:
+            attrs.setdefault("to", self.account.jid.bare)
         reply = errorFor(element, error)
         if reply is not None:
             self.deliver(serialize(reply))
@@ -237,6 +235,11 @@ class Session:
         rest = len(unflushed)
         if rest and self.stream is not None:
             self.stream.afterFlush(lambda: self._flushed(rest))
+
+    def showsItself(self, who: JID) -> bool:
+        """Whether `who` got directed presence from this session (RFC 6121 4.6)."""
+        directed = self.directed
+        return directed is not None and (who.full in directed or who.bare in directed)
 
     # -- the end ---------------------------------------------------------------------------------
 

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING
 
 from xmppservice.hub import presence
 from xmppservice.protocol.subscription import FROM, KNOWN, PENDING_IN, inbound, outbound
-from xmppservice.wire import ns
-from xmppservice.wire.element import Element
 from xmppservice.wire.serializer import serialize
 
 if TYPE_CHECKING:
@@ -34,9 +32,14 @@ def send(account: Account, transit: Transit) -> None:
     transit.depends(_store(account, contact, before, after.state))
     if after.push:
         account.host.pushRoster(account)
+    gained, lost = after.state & ~before & FROM, before & ~after.state & FROM
+    if lost:
+        # While the contact still listens (3.2.2).
+        presence.introduce(account, contact, False)
     if after.route:
         account.host.router.route(transit)
-    _introduce(account, contact, before, after.state)
+    if gained:
+        presence.introduce(account, contact, True)
 
 
 def receive(account: Account, transit: Transit) -> None:
@@ -59,10 +62,9 @@ def receive(account: Account, transit: Transit) -> None:
     if after.push:
         account.host.pushRoster(account)
     if after.reply is not None:
-        account.host.send(
-            Element(ns.CLIENT, "presence", {"from": account.jid.bare, "to": contact.bare, "type": after.reply})
-        )
-    _introduce(account, contact, before, after.state)
+        account.host.send(presence.plain(after.reply, account.jid.bare, contact.bare))
+    if (before ^ after.state) & FROM:
+        presence.introduce(account, contact, bool(after.state & FROM))
 
 
 def _store(account: Account, contact: JID, before: int, after: int, request: bytes | None = None) -> int:
@@ -72,9 +74,3 @@ def _store(account: Account, contact: JID, before: int, after: int, request: byt
     if not after & (KNOWN | PENDING_IN):
         after = 0
     return account.setState(contact.bare, after, request)
-
-
-def _introduce(account: Account, contact: JID, before: int, after: int) -> None:
-    """Presence follows the subscription: on when FROM was won, off when it was lost."""
-    if (before ^ after) & FROM:
-        presence.introduce(account, contact, bool(after & FROM))

@@ -16,10 +16,12 @@ WAITING_LIMIT = 64
 class WaitingLine:
     """The queues of one owner, by key. `onDrained` is called when it was full and is no more."""
 
-    __slots__ = ("_count", "_full", "_onDrained", "_onFull", "_queues")
+    __slots__ = ("_count", "_full", "_onDrained", "_onFull", "_open", "_queues")
 
     def __init__(self, onFull: Callable[[], None], onDrained: Callable[[], None]) -> None:
         self._queues: dict[Hashable, deque[Callable[[], None]]] = {}
+        #: How many waits are open under a key: one may begin in the midst of another.
+        self._open: dict[Hashable, int] = {}
         self._count = 0
         self._full = False
         self._onFull = onFull
@@ -34,6 +36,7 @@ class WaitingLine:
     def begin(self, key: Hashable) -> None:
         """Something with this key waits from now on."""
         self._queues.setdefault(key, deque())
+        self._open[key] = self._open.get(key, 0) + 1
 
     def join(self, key: Hashable, action: Callable[[], None]) -> None:
         """Run `action` after all that waits under `key`."""
@@ -44,7 +47,11 @@ class WaitingLine:
             self._onFull()
 
     def end(self, key: Hashable) -> None:
-        """The wait is over: run what has queued up, in order, until something waits again."""
+        """A wait is over: with the last, run what has queued up, in order, until something waits again."""
+        rest = self._open.pop(key, 0) - 1
+        if rest > 0:
+            self._open[key] = rest
+            return
         queue = self._queues.pop(key, None)
         while queue:
             action = queue.popleft()

@@ -216,7 +216,7 @@ class Blocking(HostModule):
                 if directed and session.directed is not None:
                     session.directed.discard(contact.full)
                 if directed or (session.available and _subscribed(account, contact.bare)):
-                    self.host.router.routeBytes(account, _address(session), contact, _UNAVAILABLE)
+                    self.host.router.routeBytes(session, _address(session), contact, _UNAVAILABLE)
 
     def _welcome(self, account: Account, former: frozenset[str], gone: Iterable[str]) -> None:
         """Subscribers that are no longer blocked see the account again, and are asked for theirs (3.4)."""

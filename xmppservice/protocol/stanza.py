@@ -56,6 +56,9 @@ def errorFor(stanza: Element, error: StanzaError, quote: bool = False) -> Elemen
         return None
     reply = Element(ns.CLIENT, stanza.name)
     reply.attrs = _answerAttrs(stanza.attrs, "error")
+    if stanza.name == "iq":
+        # "Or be empty": an IQ error has an id in any case (rule 3).
+        reply.attrs.setdefault("id", "")
     if error.condition == "jid-malformed":
         _dropMalformed(reply.attrs)
     if quote and len(innerBytes(stanza)) < _QUOTED_SIZE:

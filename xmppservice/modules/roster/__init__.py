@@ -127,11 +127,14 @@ class Roster(HostModule):
 
     # -- changing ----------------------------------------------------------------------------------
 
-    @iq.set(ns.ROSTER, "query", to=ACCOUNT, access="owner")
+    @iq.set(ns.ROSTER, "query", to=ACCOUNT)
     def onSet(self, transit: Transit) -> Any:
         """Roster set: add or change a contact (2.3, 2.4), or remove one (2.5)."""
         account, query = transit.account, transit.payload
         assert account is not None and query is not None
+        if transit.sender.bare != account.jid.bare:
+            # Strangers must not even learn that the account exists (8.1).
+            raise StanzaError("forbidden" if account.inRoster(transit.sender) else "service-unavailable")
         wanted = readItem(query, self.options.nameLength, self.options.groups)
         failures: list[Exception] = []
         if wanted.remove:
