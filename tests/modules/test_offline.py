@@ -207,6 +207,49 @@ class DeliveryTests(OfflineCase):
         bob.stream.flush()
         self.assertEqual(rows(self.server), 0)
 
+    def test_newBehindPages(self) -> None:
+        """While pages are on their way, a new message waits behind them; once all is sent it goes at once."""
+        texts = [str(number) for number in range(PAGE_ROWS + 5)]
+        self.write(*texts)
+        bob = self.server.client("bob/desk")
+        bob.stream.holding = True
+        bob.available()
+        self.write("new")
+        self.assertEqual(rows(self.server), PAGE_ROWS + 6)
+        bob.stream.flush()
+        self.assertEqual(bodies(bob), [*texts, "new"])
+        self.assertIsNone(self.bob.catchingUp)
+        self.write("newest")
+        self.assertEqual(bodies(bob), ["newest"])
+        self.assertEqual(rows(self.server), 0)
+
+    def test_newAndAnotherSession(self) -> None:
+        """Who gets no pages gets a new message at once, though another session still gets its pages."""
+        self.write(*(str(number) for number in range(PAGE_ROWS + 5)))
+        bob = self.server.client("bob/desk")
+        bob.stream.holding = True
+        bob.available()
+        other = self.server.client("bob/phone")
+        other.available()
+        self.write("new")
+        self.assertEqual(bodies(other), ["new"])
+
+    def test_pagesEndWithTheSession(self) -> None:
+        """What came behind the pages of a session that died waits with them for the next."""
+        self.write(*(str(number) for number in range(PAGE_ROWS + 5)))
+        bob = self.server.client("bob/desk")
+        bob.stream.holding = True
+        bob.available()
+        self.write("new")
+        bob.lose()
+        self.assertIsNone(self.bob.catchingUp)
+        self.write("newer")
+        self.assertEqual(rows(self.server), PAGE_ROWS + 7)
+        bob = self.server.client("bob/desk")
+        bob.available()
+        self.assertEqual(bodies(bob)[-2:], ["new", "newer"])
+        self.assertEqual((rows(self.server), self.bob.offline), (0, 0))
+
     def test_bytesPerPage(self) -> None:
         """Large messages make a page end early, so that no client is flooded."""
         for letter in "abcde":

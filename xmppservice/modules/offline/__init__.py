@@ -106,6 +106,8 @@ class Offline(HostModule):
         )
         transit.depends(ticket)
         account.wrote(ticket)
+        if account.catchingUp is not None:
+            self._deliveries.queued(account)
         return HANDLED
 
     def _failed(self, transit: Transit, error: Exception) -> None:

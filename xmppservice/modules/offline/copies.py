@@ -3,7 +3,9 @@
 Theory of operation. A page of rows is sent to one session; each row is *claimed* until the peer has
 acknowledged it (without XEP-0198: until the kernel has it), and deleted only then. A claimed row is
 sent to nobody else. When all rows of a page are taken the next page follows, so a long queue never
-floods a slow client. When the session dies the claims end, and the rows wait for the next session.
+floods a slow client. Until all rows are sent, messages that come for this session alone become rows
+too, behind the others, so that each pair keeps its order. When the session dies the claims end, and
+the rows wait for the next session.
 """
 
 from __future__ import annotations
@@ -71,15 +73,19 @@ class Delivery:
         self._session = session
         self._claimed: set[int] = set()
         self._last = 0
+        self._limit = 0
         self._busy = False
+        #: Rows were added since the last read.
+        self._more = False
         #: Nothing more can be had: the end of the rows, or an error.
         self.exhausted = False
 
     def next(self) -> None:
         """Read the next page and send it."""
-        self._busy = True
+        self._busy, self._more = True, False
         account = self._account
-        rows = self._host.services.offline.load(account.id, account.ticket, self._bounds()[0], self._last)
+        self._limit = self._bounds()[0]
+        rows = self._host.services.offline.load(account.id, account.ticket, self._limit, self._last)
         rows.addCallback(self._send).addErrback(self._failed)
 
     def _bounds(self) -> tuple[int, int]:
@@ -93,7 +99,7 @@ class Delivery:
         return max(1, min(PAGE_ROWS, queue.maxCount // 2)), min(PAGE_BYTES, queue.maxBytes // 4)
 
     def _send(self, rows: list[OfflineRow]) -> None:
-        self.exhausted = not rows
+        self.exhausted = not rows and not self._more
         size, most = 0, self._bounds()[1]
         for row in rows:
             if size > most or not self._isWanted():
@@ -108,8 +114,15 @@ class Delivery:
             size += len(data)
             self._claimed.add(row.id)
             self._session.deliver(data, OfflineCopy(self, row.id))
+        if len(rows) < self._limit and not self._more and (not rows or self._last == rows[-1].id):
+            # All are sent: what comes now follows them on the stream.
+            self._account.catchingUp = None
         self._busy = False
         self._proceed()
+
+    def queued(self) -> None:
+        """There is another row."""
+        self._more, self.exhausted = True, False
 
     def _failed(self, failure: Failure) -> None:
         log.failure("offline messages of {jid} cannot be delivered", failure, jid=self._account.jid.bare)
@@ -153,7 +166,14 @@ class Deliveries:
         account = session.account
         if account.id not in self._byAccount:
             delivery = self._byAccount[account.id] = Delivery(self, account, session)
+            account.catchingUp = session
             delivery.next()
+
+    def queued(self, account: Account) -> None:
+        """A message was stored while others are on their way."""
+        delivery = self._byAccount.get(account.id)
+        if delivery is not None:
+            delivery.queued()
 
     def remove(self, account: Account, row: int) -> None:
         """Delete a row that was taken; many deletions become one statement."""
@@ -165,6 +185,7 @@ class Deliveries:
         if self._byAccount.get(account.id) is not delivery:
             return
         del self._byAccount[account.id]
+        account.catchingUp = None
         if account.offline and not delivery.exhausted:
             for session in choose(tuple(account.sessions.values()), Choice.BEST)[:1]:
                 self.begin(session)
