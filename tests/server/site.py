@@ -69,6 +69,10 @@ class Site:
         tls = "" if "[tls]" in text else "[tls]\ndevelopment_certificates = true\n"
         (self.folder / "xmppservice.toml").write_text((listen if self.listening else "") + tls + text, "utf-8")
 
+    def addToPath(self) -> None:
+        """The server finds Python modules in the folder, as those of somebody who writes one."""
+        self.environment["PYTHONPATH"] = os.pathsep.join((environment()["PYTHONPATH"], str(self.folder)))
+
     # -- the process -----------------------------------------------------------------------------
 
     def launch(self, *options: str, wrapper: Sequence[str] = (), **more: str) -> Child:
@@ -156,11 +160,11 @@ class Site:
         assert "Traceback" not in done.stderr, done.stderr
         return done
 
-    def command(self, name: str, **arguments: Any) -> Result:
+    def command(self, verb: str, /, **arguments: Any) -> Result:
         """A command of the running server over its control socket, without a process; raises `CommandError`."""
         client = Client(str(self.folder / "var" / "control.sock"))
         try:
-            return client.run(name, arguments)
+            return client.run(verb, arguments)
         finally:
             client.close()
 

