@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -87,10 +88,16 @@ def _selectProtocol(connection: SSL.Connection, offered: list[bytes]) -> bytes:
     raise SSL.Error([("SSL routines", "", "no application protocol")])
 
 
+_verdicts: WeakKeyDictionary[SSL.Connection, bool] = WeakKeyDictionary()
+"""Connections whose client showed a certificate → whether each step of its verification went well.
+
+Not in the connection's app data: those are Twisted's.
+"""
+
+
 def _recordVerification(connection: SSL.Connection, certificate: object, code: int, depth: int, ok: int) -> bool:
     """A client certificate never ends the handshake; whether it is trusted is judged later."""
-    if not ok:
-        connection.set_app_data("untrusted")
+    _verdicts[connection] = _verdicts.get(connection, True) and bool(ok)
     return True
 
 
@@ -249,7 +256,7 @@ class TLSProvider:
         certificate = connection.get_peer_certificate(as_cryptography=True)
         if certificate is None:
             return None
-        trusted = connection.get_app_data() is None and self._authorities is not None
+        trusted = self._authorities is not None and _verdicts.get(connection, False)
         return ClientCertificate(xmppAddresses(certificate), certificate.fingerprint(hashes.SHA256()), trusted)
 
     def describe(self, transport: Any) -> str:

@@ -254,7 +254,9 @@ class StreamMachine:
             return self.fail(StreamError("host-unknown", "the host was chosen before TLS"), header)
         self.host = host
         self.state = State.OFFERED
-        self._offered = self._role.offeredMechanisms(host, self.secure, self._bindings, self._certificate is not None)
+        # RFC 6120 6.3.4: EXTERNAL is for certificates that we accept.
+        accepted = self._certificate is not None and self._certificate.trusted
+        self._offered = self._role.offeredMechanisms(host, self.secure, self._bindings, accepted)
         features = self._role.authFeatures(host, self.secure, self._offered, self._bindings)
         if not self._mustSecure():
             features += self._extras("auth") if self._extras else []
