@@ -93,6 +93,9 @@ class AccountCache:
             return
         if account.sessions:
             self._size -= self._idle.pop(local, 0)
+        elif not account.id:
+            # A guest has no record to be read again: with the last session the address is nobody's.
+            del self.known[local]
         elif local not in self._idle:
             self._rest(local, account)
 

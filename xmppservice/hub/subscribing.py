@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from xmppservice.hub import presence
+from xmppservice.protocol.errors import StanzaError
 from xmppservice.protocol.subscription import FROM, KNOWN, PENDING_IN, inbound, outbound
 from xmppservice.wire.serializer import serialize
 
@@ -23,6 +24,8 @@ def send(account: Account, transit: Transit) -> None:
     contact = transit.to.bareJID
     if contact == account.jid:
         return
+    if not account.id:
+        raise StanzaError("not-allowed", text="guests have no contacts")
     stanza = transit.stanza
     stanza.attrs["from"] = account.jid.bare
     stanza.attrs["to"] = contact.bare
@@ -45,6 +48,11 @@ def send(account: Account, transit: Transit) -> None:
 def receive(account: Account, transit: Transit) -> None:
     """A subscription stanza from a contact (A.3)."""
     contact = transit.sender.bareJID
+    if not account.id:
+        # A guest's contacts could not be told when the guest is gone for ever (XEP-0175 3).
+        if transit.type == "subscribe":
+            account.host.send(presence.plain("unsubscribed", account.jid.bare, contact.bare))
+        return
     stanza = transit.stanza
     stanza.attrs["from"], stanza.attrs["to"] = contact.bare, account.jid.bare
     before = account.roster.get(contact.bare, 0)

@@ -127,6 +127,8 @@ class Blocking(HostModule):
         """Block addresses (3.3)."""
         account, payload = transit.account, transit.payload
         assert account is not None and payload is not None
+        if not account.id:
+            raise StanzaError("not-allowed", text="guests have no block list")
         wanted = _readItems(payload)
         if not wanted:
             raise StanzaError("bad-request", text="nobody to block")

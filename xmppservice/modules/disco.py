@@ -53,6 +53,7 @@ class Disco(HostModule):
         self._table: object = None
         self._host: Element = Element(ns.DISCO_INFO, "query")
         self._account: Element = self._host
+        self._guest: Element = self._host
 
     # -- info ------------------------------------------------------------------------------------
 
@@ -72,6 +73,7 @@ class Disco(HostModule):
         self._host.children += [form for m in modules for form in m.discoExtensions()]
         features = (feature for m in modules for feature in m.accountFeatures)
         self._account = _info([("account", "registered", "")], features)
+        self._guest = _info([("account", "anonymous", "")], ())
 
     @iq.get(ns.DISCO_INFO, "query", to=HOST)
     def onHostInfo(self, transit: Transit) -> Any:
@@ -83,7 +85,8 @@ class Disco(HostModule):
     def onAccountInfo(self, transit: Transit) -> Any:
         """What an account is; the server answers for it (section 3.1)."""
         self._refresh()
-        return self._answerInfo(transit, self._account)
+        account = transit.account
+        return self._answerInfo(transit, self._account if account is not None and account.id else self._guest)
 
     def _answerInfo(self, transit: Transit, info: Element) -> Any:
         node = _node(transit)

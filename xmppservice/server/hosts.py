@@ -122,7 +122,7 @@ class HostService(Service):
             checkers.append(AllowAnonymousAccess())
         accounts = context.services.accounts
         stock = [Enrolment(checker, accounts, host.id, self._enrolled) for checker in context.stockCheckers]
-        realm = Realm(self._account, self._guest if settings.auth.anonymous else None)
+        realm = Realm(self._account, self._guest if settings.auth.anonymous else None, self._released)
         host.portal = portalFor(realm, checkers, stock)
 
     def _enrolled(self, local: str) -> None:
@@ -146,6 +146,12 @@ class HostService(Service):
         account = Account(self.host, JID.of(local, self.domain), record)
         self.host.accounts.known[local] = account
         return succeed(cast("IAccount", account))
+
+    def _released(self, avatar: IAccount, mind: object) -> None:
+        """A connection is gone: a guest who never had a session goes with it."""
+        account = cast("Account", avatar)
+        if self.host is not None and not account.id and not account.sessions:
+            self.host.accounts.forget(account.jid.local)
 
     def startService(self) -> Deferred[None]:
         """Read what the host needs, attach its modules, join the router."""

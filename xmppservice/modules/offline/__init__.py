@@ -61,7 +61,7 @@ class Offline(HostModule):
 
     def accept(self, account: Account, message: Unsettled) -> bool:
         """`IOfflinePolicy.accept`: a message whose session died before it was taken."""
-        if account.offline >= self.options.limit:
+        if not account.id or account.offline >= self.options.limit:
             return False
         account.offline += 1
         if message.key:
@@ -97,6 +97,9 @@ class Offline(HostModule):
         if not _lasts(transit.stanza):
             # A chat state that nobody saw is no loss; a message that must not be kept is refused.
             return HANDLED if _isFleeting(transit.stanza) else None
+        if not account.id:
+            # A guest will not come back.
+            return None
         if account.offline >= self.options.limit:
             raise StanzaError("service-unavailable", text="the recipient's offline storage is full")
         account.offline += 1

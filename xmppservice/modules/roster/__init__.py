@@ -135,6 +135,8 @@ class Roster(HostModule):
         if transit.sender.bare != account.jid.bare:
             # Strangers must not even learn that the account exists (8.1).
             raise StanzaError("forbidden" if account.inRoster(transit.sender) else "service-unavailable")
+        if not account.id:
+            raise StanzaError("not-allowed", text="guests have no contacts")
         wanted = readItem(query, self.options.nameLength, self.options.groups)
         failures: list[Exception] = []
         if wanted.remove:
