@@ -254,8 +254,9 @@ class Account:
         if sessions:
             for message in messages:
                 message.copies = len(sessions)
+                data = message.late(self.host)
                 for session in sessions:
-                    session.deliver(message.data, message)
+                    session.deliver(data, message)
             return
         policy = self.host.offlinePolicy
         for message in messages:
@@ -274,7 +275,7 @@ class Account:
                     _unavailable(transit)
             elif not request:
                 session.deliver(stanzaBytes(transit))
-            elif self.seesPresence(transit.sender):
+            elif transit.sender == self.host.jid or self.seesPresence(transit.sender):
                 session.deliver(stanzaBytes(transit), UnansweredIQ(transit) if session.queue is not None else None)
             else:
                 _unavailable(transit)

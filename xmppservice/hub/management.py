@@ -125,14 +125,15 @@ def _request(session: Session) -> None:
     if session.ledger.settled() == session.ledger.handled:
         _answer(session)
         return
-    held = session.management.held
-    if len(held) == HELD_LIMIT:
+    state, host = session.management, session.account.host
+    if len(state.held) == HELD_LIMIT:
         # The newest takes the place of the one before it, whose stanzas its answer covers.
-        held.pop()
-    held.append(session.ledger.handled)
-    if len(held) == 1:
-        host = session.account.host
-        session.management.deadline = host.clock.seconds() + ANSWER_DEADLINE
+        state.held.pop()
+    deadline = host.clock.seconds() + ANSWER_DEADLINE
+    # Those that have waited for their time are answered again when the rest is committed.
+    state.deadline = min(state.deadline, deadline) if state.held else deadline
+    state.held.append(session.ledger.handled)
+    if len(state.held) == 1:
         host.holdAnswer(session)
 
 
@@ -205,14 +206,16 @@ def _acknowledge(session: Session, element: Element) -> None:
     h = parseCount(element.get("h"))
     if h is None:
         raise StreamError("invalid-xml", "'h' must be a number")
-    _release(session, h)
+    progress = _release(session, h)
     assert session.queue is not None and session.management is not None
-    session.management.requested = bool(session.queue)
-    if session.queue:
+    # Whoever answers without having handled anything is asked again with the next stanza, not at once.
+    session.management.requested = progress and bool(session.queue)
+    if session.management.requested:
         _send(session, REQUEST)
 
 
-def _release(session: Session, h: int) -> None:
+def _release(session: Session, h: int) -> bool:
+    """Let go of what the peer has; False if that is nothing new."""
     assert session.queue is not None
     try:
         released = session.queue.acknowledge(h)
@@ -223,6 +226,7 @@ def _release(session: Session, h: int) -> None:
     for _, message in released:
         if message is not None:
             message.taken(account)
+    return bool(released)
 
 
 def probe(session: Session) -> None:
@@ -253,7 +257,20 @@ def hibernate(session: Session) -> bool:
         sleeping.pop(0).end()
     state.requested = False
     session.hibernation = host.clock.callLater(state.seconds, session.end)
+    _recall(session)
     return True
+
+
+def _recall(session: Session) -> None:
+    """What was sent before ``<enable/>`` and is not in the kernel is in no queue: it has to be sent again."""
+    unflushed, session.unflushed = session.unflushed, None
+    session.account.redeliver(_lost(session.account, unflushed or ()))
+
+
+def _lost(account: Account, entries: Iterable[Held | None]) -> list[Unsettled]:
+    """Tell the entries that their session has lost them; returns the messages that must go elsewhere."""
+    lost = [entry.lost(account) for entry in entries if entry is not None]
+    return [message for message in lost if message is not None]
 
 
 def passOn(session: Session, unflushed: Iterable[Held]) -> None:
@@ -263,12 +280,7 @@ def passOn(session: Session, unflushed: Iterable[Held]) -> None:
         session.account.host.forget(state.token, session)
     entries = [*unflushed, *([] if queue is None else [entry for _, entry in queue.unacknowledged])]
     session.queue = None
-    lost: list[Unsettled] = []
-    for entry in entries:
-        again = entry.lost(session.account) if entry is not None else None
-        if again is not None:
-            lost.append(again)
-    session.account.redeliver(lost)
+    session.account.redeliver(_lost(session.account, entries))
 
 
 def resume(account: Account, stream: IStream, previd: str, h: int) -> Deferred[Session]:
@@ -309,6 +321,8 @@ def _resumed(_: object, session: Session, stream: IStream, h: int) -> Session:
     session.stream = stream
     count = ledger.settled()
     ledger.restart(count)
+    # An answer that the former stream waited for is given by the greeting.
+    state.held.clear()
     greeting = Element(ns.SM, "resumed", {"previd": state.token, "h": str(count % MODULUS)})
     parts: Iterable[bytes] = [serialize(greeting), *(data for data, _ in queue.unacknowledged)]
     state.requested = bool(queue)

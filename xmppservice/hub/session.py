@@ -43,8 +43,9 @@ class Session:
     """
 
     __slots__ = (
-        "_unflushed", "_waiting", "account", "address", "available", "directed", "ended", "hibernation", "interested",
+        "_paused", "_waiting", "account", "address", "available", "directed", "ended", "hibernation", "interested",
         "jid", "ledger", "management", "notes", "presence", "priority", "queue", "resource", "since", "stream",
+        "unflushed",
     )  # fmt: skip
 
     def __init__(self, account: Account, jid: JID, stream: IStream) -> None:
@@ -68,8 +69,10 @@ class Session:
         self.management: management.Management | None = None
         self.hibernation: IDelayedCall | None = None
         self._waiting: WaitingLine | None = None
+        #: The stream that is not read because too much waits.
+        self._paused: IStream | None = None
         #: Messages sent without XEP-0198 that are not in the kernel yet.
-        self._unflushed: list[Held] | None = None
+        self.unflushed: list[Held] | None = None
         self.ended = False
 
     # -- inbound ---------------------------------------------------------------------------------
@@ -189,12 +192,14 @@ class Session:
             self._waiting.end((transit.sender.bare, transit.to.bare))
 
     def _pause(self) -> None:
-        if self.stream is not None:
-            self.stream.pause()
+        self._paused = self.stream
+        if self._paused is not None:
+            self._paused.pause()
 
     def _unpause(self) -> None:
-        if self.stream is not None:
-            self.stream.resume()
+        paused, self._paused = self._paused, None
+        if paused is not None and paused is self.stream:
+            paused.resume()
 
     def _settled(self) -> None:
         management.settled(self)
@@ -218,15 +223,15 @@ class Session:
             return
         stream.send(data)
         if message is not None:
-            if self._unflushed is None:
-                self._unflushed = []
-            self._unflushed.append(message)
-            if len(self._unflushed) == 1:
+            if self.unflushed is None:
+                self.unflushed = []
+            self.unflushed.append(message)
+            if len(self.unflushed) == 1:
                 stream.afterFlush(lambda: self._flushed(1))
 
     def _flushed(self, count: int) -> None:
         """The kernel has the first `count` messages: without XEP-0198 that counts as taken."""
-        unflushed = self._unflushed
+        unflushed = self.unflushed
         if unflushed is None:
             return
         for message in unflushed[:count]:
@@ -278,7 +283,7 @@ class Session:
             self.hibernation = None
         self.account.remove(self)
         presence.vanished(self)
-        unflushed, self._unflushed = self._unflushed, None
+        unflushed, self.unflushed = self.unflushed, None
         management.passOn(self, unflushed or ())
         self.account.host.sessionClosed(self)
 

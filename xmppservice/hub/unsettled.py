@@ -9,14 +9,29 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from xmppservice.protocol.errors import StanzaError
-from xmppservice.protocol.stanza import errorFor
+from xmppservice.protocol.payloads.delay import delay
+from xmppservice.protocol.stanza import delayed, errorFor
 from xmppservice.wire import ns
 from xmppservice.wire.element import Element
+from xmppservice.wire.serializer import serialize
 
 if TYPE_CHECKING:
     from xmppservice.hub.account import Account
+    from xmppservice.hub.host import VirtualHost
     from xmppservice.hub.transit import Transit
     from xmppservice.protocol.jid import JID
+
+
+_END = b"</message>"
+_DELAY = b"urn:xmpp:delay"
+
+
+def stamped(host: VirtualHost, data: bytes, stamp: float) -> bytes:
+    """A message's bytes with the time when it came (XEP-0203)."""
+    if _DELAY in data or not data.endswith(_END):
+        # Perhaps somebody forged a delay of ours: that one must go, and only the tree shows it.
+        return serialize(delayed(host.parse(data), stamp, host.name))
+    return data[: -len(_END)] + serialize(delay(stamp, host.name)) + _END
 
 
 class Held(Protocol):
@@ -50,6 +65,10 @@ class Unsettled:
         self.key = 0
         self.copies = 0
         self.settled = False
+
+    def late(self, host: VirtualHost) -> bytes:
+        """Its bytes for a session that gets it later than it should have been (XEP-0203)."""
+        return stamped(host, self.data, self.stamp)
 
     def taken(self, account: Account) -> None:
         """A peer has it."""

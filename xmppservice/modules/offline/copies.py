@@ -15,9 +15,7 @@ from typing import TYPE_CHECKING
 from twisted.logger import Logger
 
 from xmppservice.hub.delivery import Choice, choose
-from xmppservice.protocol.payloads.delay import delay
-from xmppservice.protocol.stanza import delayed
-from xmppservice.wire.serializer import serialize
+from xmppservice.hub.unsettled import stamped
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
@@ -32,18 +30,6 @@ log = Logger()
 #: Rows and bytes that are sent before the peer must have taken them, at most.
 PAGE_ROWS = 100
 PAGE_BYTES = 256 << 10
-
-_END = b"</message>"
-_DELAY = b"urn:xmpp:delay"
-
-
-def stamped(host: VirtualHost, row: OfflineRow) -> bytes:
-    """The row's stanza with the time when it came (XEP-0203)."""
-    if _DELAY in row.data or not row.data.endswith(_END):
-        # Perhaps somebody forged a delay of ours: that one must go, and only the tree shows it.
-        return serialize(delayed(host.parse(row.data), row.stamp, host.name))
-    return row.data[: -len(_END)] + serialize(delay(row.stamp, host.name)) + _END
-
 
 class OfflineCopy:
     """One row that was sent to a session; the session says what became of it."""
@@ -106,7 +92,7 @@ class Delivery:
                 break
             self._last = row.id
             try:
-                data = stamped(self._host, row)
+                data = stamped(self._host, row.data, row.stamp)
             except Exception:
                 log.failure("an offline message of {jid} cannot be read and is dropped", jid=self._account.jid.bare)
                 self._deliveries.remove(self._account, row.id)
