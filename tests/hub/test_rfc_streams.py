@@ -170,6 +170,40 @@ class LateTests(SynchronousTestCase):
         self.assertEqual(bodies(again), ["one"])
 
 
+    def test_storedBeforeEnabling(self) -> None:
+        """The same for messages from the offline storage: none is forgotten, none comes twice."""
+        server = MemoryServer(CHAT)
+        server.account("bob")
+        alice = server.client("alice/phone")
+        for text in ("one", "two", "three"):
+            chat(alice, "bob@localhost", text)
+        bob = server.client("bob/desk")
+        bob.stream.holding = True
+        bob.available()
+        token = manage(bob).get("id") or ""
+        bob.lose()
+        again = resume(bob, token, 0)
+        self.assertEqual(bodies(again), ["one", "two", "three"])
+        acknowledge(again, 3)
+        again.close()
+        later = server.client("bob/later")
+        later.available()
+        self.assertEqual(bodies(later), [])
+
+    def test_forgedDelay(self) -> None:
+        """Nobody speaks of delays in the server's name (XEP-0203 section 5); others' delays stay."""
+        server = MemoryServer(CHAT)
+        alice = server.client("alice/phone")
+        bob = server.client("bob/desk", available=True)
+        delays = "".join(
+            f"<delay xmlns='urn:xmpp:delay' from='{by}' stamp='2002-09-10T23:08:25Z'/>"
+            for by in ("localhost", "room@rooms.example", "LOCALHOST")
+        )
+        alice.send(f"<message to='bob@localhost' type='chat'><body>x</body>{delays}</message>")
+        found = bob.next("message").findAll(ns.DELAY, "delay")
+        self.assertEqual([delay.get("from") for delay in found], ["room@rooms.example"])
+
+
 class Slowness(HostModule):
     """Lets messages wait until the test decides."""
 

@@ -87,12 +87,12 @@ class KeepingTests(OfflineCase):
         self.check("<active xmlns='http://jabber.org/protocol/chatstates'/><body>hello</body>", True)
 
     def test_noStore(self) -> None:
-        """The sender forbids storing: it is told that nobody has the message (XEP-0334 4.1)."""
+        """The sender forbids storing: it is told that nobody has the message (XEP-0334 4.2)."""
         self.check("<body>secret</body><no-store xmlns='urn:xmpp:hints'/>", False, refused=True)
 
     def test_noPermanentStore(self) -> None:
-        """Nor does offline storage take what must not be stored permanently (XEP-0334 4.2)."""
-        self.check("<no-permanent-store xmlns='urn:xmpp:hints'/><body>secret</body>", False, refused=True)
+        """What must not be archived may wait for its recipient all the same (XEP-0334 3.3, 4.1)."""
+        self.check("<no-permanent-store xmlns='urn:xmpp:hints'/><body>secret</body>", True)
 
     def test_storeHint(self) -> None:
         """A hint makes even a chat state worth keeping (XEP-0334 4.4)."""

@@ -331,9 +331,10 @@ class StreamDriver(Outlet):
             self._giveUp(parseFailure(item))
         elif isinstance(item, StreamEnd):
             self.session = None
-            self._finish(None, True)
             if session is not None:
-                session.streamClosed()
+                # Its last words, such as an acknowledgement, belong before the footer.
+                self._guard(session.streamClosed)
+            self._finish(None, True)
         else:
             self._giveUp(StreamError("invalid-xml", "a stream has one header"))
 

@@ -140,12 +140,13 @@ def delayed(stanza: Element, stamp: float, by: str, reason: str | None = None) -
     A delay that already claims to be from `by` is forged and gets dropped; others' delays stay.
     """
     copy = stanza.copy()
-    copy.children = [child for child in copy.children if not _isDelayBy(child, by)]
+    copy.children = [child for child in copy.children if not isDelayBy(child, by)]
     copy.add(delay(stamp, by, reason))
     return copy
 
 
-def _isDelayBy(child: Element | str, by: str) -> bool:
+def isDelayBy(child: Element | str, by: str) -> bool:
+    """Whether a child is a delay that claims to be from the address `by` (XEP-0203)."""
     if isinstance(child, str) or child.ns != ns.DELAY or child.name != "delay":
         return False
     claimed = child.get("from", "")

@@ -14,7 +14,8 @@ from xmppservice.hub.module import XEP, HostModule
 from xmppservice.hub.options import option
 from xmppservice.modules.offline.copies import Deliveries
 from xmppservice.protocol.errors import StanzaError
-from xmppservice.protocol.payloads.hints import NO_PERMANENT_STORE, NO_STORE, STORE
+from xmppservice.protocol.payloads.hints import NO_STORE, STORE
+from xmppservice.protocol.stanza import isDelayBy
 from xmppservice.wire import ns
 
 if TYPE_CHECKING:
@@ -89,6 +90,13 @@ class Offline(HostModule):
 
     # -- storing -----------------------------------------------------------------------------------
 
+    @message.receiving(Phase.AMEND, payload=ns.DELAY)
+    def strip(self, transit: Transit) -> None:
+        """A delay in our name that somebody else wrote is forged (XEP-0203 section 5)."""
+        if transit.sender != self.host.jid:
+            stanza, by = transit.stanza, self.host.name
+            stanza.children = [node for node in stanza.children if not isDelayBy(node, by)]
+
     @message.receiving(Phase.FALLBACK, types=("normal", "chat"))
     def onUndelivered(self, transit: Transit) -> object:
         """No session took the message: keep it (XEP-0160 section 3)."""
@@ -145,7 +153,8 @@ def _lasts(stanza: Element) -> bool:
             name = node.name  # type: ignore[union-attr]
             if name == STORE:
                 lasting = True
-            elif name == NO_STORE or name == NO_PERMANENT_STORE:
+            elif name == NO_STORE:
+                # Not so for no-permanent-store: waiting for its recipient is part of delivery (XEP-0334 3.3).
                 return False
         elif space not in _FLEETING:
             lasting = True

@@ -122,8 +122,9 @@ class Delivery:
         self._proceed()
 
     def lost(self, row: int) -> None:
-        """The peer never got this row."""
+        """The peer never got this row; should its session live on, it is read again."""
         self._claimed.discard(row)
+        self._last = min(self._last, row - 1)
         self._proceed()
 
     def _isWanted(self) -> bool:
