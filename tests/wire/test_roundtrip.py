@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pyexpat
+from collections.abc import Sequence
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -85,7 +86,7 @@ def test_any_bytes_give_items_or_one_error(soup: bytes, step: int) -> None:
             assert parseDocument(serialize(item, "")) == item
 
 
-def _sameButText(one: list[object], two: list[object]) -> bool:
+def _sameButText(one: Sequence[object], two: Sequence[object]) -> bool:
     """Which of several errors is met first may depend on the pieces; what came before may not."""
     return (
         len(one) == len(two) > 0

@@ -9,6 +9,8 @@ _SECTION = b"<![CDATA["
 _SECTION_END = b"]]>"
 _MARK = re.compile(rb"[\"'<>]")
 _TAG = re.compile(rb"<[^>\"']*(?:\"[^\"]*\"[^>\"']*|'[^']*'[^>\"']*)*")
+isTag = re.compile(_TAG.pattern + b">").fullmatch
+"""Whether ``isTag(raw, at)``: all of `raw` from `at` on is one tag, or XML that is never allowed."""
 _REFERENCE_END = re.compile(rb"[;<]")
 _END, _SLASH, _BANG, _QUESTION = b">/!?"
 
@@ -30,12 +32,6 @@ def tokenEnd(raw: bytes, at: int, stop: int) -> int:
     match = _TAG.match(raw, at, stop)
     end = match.end() if match is not None else stop
     return end + 1 if end < stop and raw[end] == _END else 0
-
-
-def endsWhole(data: bytes) -> bool:
-    """Whether `data`, which begins between two stanzas, ends with the ``>`` of a tag."""
-    at = data.rfind(b"<")
-    return at >= 0 and data[-1] == _END and tokenEnd(data, at, len(data)) == len(data)
 
 
 def cut(raw: bytes, at: int, stop: int, section: bool) -> tuple[int, bool]:
@@ -109,10 +105,6 @@ class Hold:
         else:
             self.held = bytearray(held) + data
         return b""
-
-    def isTag(self) -> bool:
-        """Whether this is a tag, and no text."""
-        return self.held[:1] == b"<"
 
     def _endsTag(self, data: bytes) -> bool:
         """Go on in a tag: whether it ends in `data`, or goes wrong."""

@@ -26,7 +26,7 @@ import re
 
 from xmppservice.wire import ns
 from xmppservice.wire.element import XML_LANG, Element
-from xmppservice.wire.hold import Hold, cut, endsWhole, tokenEnd
+from xmppservice.wire.hold import Hold, cut, isTag, tokenEnd
 from xmppservice.wire.items import (
     Item,
     ParseError,
@@ -190,7 +190,7 @@ class StreamParser(TreeBuilder):
                 and 0 < fed < _RENEW
                 and size <= 4096
                 and (size <= _SMALL or b"xmlns:" not in data)
-                and (data.endswith(_ENDINGS) or endsWhole(data))
+                and (data.endswith(_ENDINGS) or isTag(data, data.rfind(b"<")))
             ):
                 # By far the most frequent case: whole stanzas, a short one at least.
                 self._raw = data
@@ -198,8 +198,7 @@ class StreamParser(TreeBuilder):
                 self._fed = fed = fed + size
                 expat.Parse(data)
                 if self._begin != fed or self.limits.totalBytes is not None:
-                    if self._open is not None:
-                        self._section = cut(data, 0, size, False)[1]
+                    self._section = cut(data, 0, size, False)[1]
                     self._settle(expat, data, size)
             else:
                 self._take(expat, data)
@@ -372,7 +371,7 @@ class StreamParser(TreeBuilder):
         size = 0
         if hold is not None:
             size = len(hold.held)
-            if size > limits.token and hold.isTag():
+            if size > limits.token and hold.held[0] == _OPENING:
                 tooBig("a tag beyond the limit")
         if self._open is not None or not self._rooted:
             size += self._fed - self._begin
