@@ -138,9 +138,9 @@ def test_listsDifferAroundTLS(lax: SecuredServer) -> None:
 
 
 def test_scramInTheClear(lax: SecuredServer, user: str, secret: str) -> None:
-    """Where TLS is optional a proof may travel without it; the "y" of a client that could bind is right there."""
-    for flag in ("n", "y"):
-        client = lax.plain()
+    """A proof may travel without TLS where that is optional; "y" is right wherever no -PLUS was offered."""
+    for flag, secured in (("n", False), ("y", False), ("y", True)):
+        client = lax.secured() if secured else lax.plain()
         assert client.scram(user, secret, "SCRAM-SHA-256", flag=flag).name == "success"
         assert client.enter()
 

@@ -68,9 +68,7 @@ def refusal(name: str, portal: Portal, tls: bool, policy: Collection[str] = DEFA
     if info is None or not _checkable(info, portal) or info.certificate:
         return SASLFailure("invalid-mechanism")
     if name not in policy:
-        # To be a guest is not a weaker proof but another thing; where it is off it does not exist.
-        guest = info.credentials is AnonymousCredentials
-        return SASLFailure("invalid-mechanism" if guest else "mechanism-too-weak")
+        return SASLFailure("mechanism-too-weak" if _weaker(info, allowed(portal, policy)) else "invalid-mechanism")
     if info.tls and not tls:
         return SASLFailure("encryption-required")
     return SASLFailure("invalid-mechanism")
@@ -90,6 +88,15 @@ def failureFor(error: BaseException) -> SASLFailure:
 def _checkable(info: MechanismInfo, portal: Portal) -> bool:
     """Say whether a checker takes what the mechanism yields."""
     return any(interface.implementedBy(info.credentials) for interface in portal.listCredentialsInterfaces())
+
+
+def _weaker(info: MechanismInfo, permitted: Collection[str]) -> bool:
+    """Say whether a mechanism that is off proves less than one that is on, so that policy is about strength."""
+    # To be a guest is not a weaker proof but another thing; where it is off it does not exist.
+    if info.credentials is AnonymousCredentials:
+        return False
+    ranks = list(MECHANISMS)
+    return any(ranks.index(name) < ranks.index(info.name) for name in permitted)
 
 
 def _possible(info: MechanismInfo, tls: bool, bindings: Bindings, certificate: ClientCertificate | None) -> bool:
