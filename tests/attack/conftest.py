@@ -113,7 +113,7 @@ class Canary:
         self._over = threading.Event()
         self._asked = 0.0
         self.worst = 0.0
-        self.failure: BaseException | None = None
+        self.failure: Exception | None = None
         self._thread = threading.Thread(target=self._sing, daemon=True)
         self._thread.start()
 
@@ -124,7 +124,7 @@ class Canary:
                 self._client.ping()
                 self.worst = max(self.worst, time.monotonic() - self._asked)
                 self._asked = 0.0
-        except BaseException as failure:
+        except Exception as failure:
             self.failure = failure
 
     def begin(self) -> None:

@@ -1,7 +1,7 @@
 """Deadlines, caps of addresses and the end of the server, on a server of its own with short times (hardening D02, 3.1).
 
-The deadlines are shortened by configuration. All silent clients connect when the session begins, so that the waiting
-goes on while other tests run.
+The deadlines are shortened by configuration. All silent clients connect when the first of these tests begins, and
+wait at the same time.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ class Quiet:
 
 @pytest.fixture(scope="session", autouse=True)
 def quiet(short: ShortServer) -> Quiet:
-    """They fell silent when the session began."""
+    """They fall silent when the first of these tests begins."""
     return Quiet(short)
 
 
