@@ -17,7 +17,6 @@ from tests.server.conftest import MakeSite
 from tests.server.site import LOCAL, Site
 from xmppservice.wire import ns
 from xmppservice.wire.element import Element
-from xmppservice.wire.parser import StreamEnd
 
 STOP_WITHIN = 10.0
 

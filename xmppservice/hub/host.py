@@ -84,6 +84,8 @@ class VirtualHost:
     secrets: IScramSecrets | None = None
     administration: IAdministration
     throttle: IThrottle | None = None
+    #: Whether modules limit how often things may be done; a test bed switches all limits off.
+    limited: bool = True
 
     def __init__(
         self, name: str, id: int, services: Services, resourceLimit: int = 10, resourceConflict: str = "replace"

@@ -142,7 +142,8 @@ class Register(HostModule):
         self._checkSafe(stream)
         if query.find(ns.REGISTER, "remove") is not None:
             raise StanzaError("unexpected-request", text="Log in first.")
-        if not self._attempts.take(networkOf(stream.peer), self.host.clock.seconds()):
+        network, now = networkOf(stream.peer), self.host.clock.seconds()
+        if self.host.limited and not self._attempts.take(network, now):
             raise StanzaError("resource-constraint", text="Too many registrations from your network.")
         answers = _answers(query)
         local = self._newName(answers.get("username", ""))
@@ -217,7 +218,8 @@ class Register(HostModule):
         return session if session.account.id else None
 
     def _countChange(self, session: Session) -> None:
-        if not self._changes.take(session.account.jid.bare, self.host.clock.seconds()):
+        owner, now = session.account.jid.bare, self.host.clock.seconds()
+        if self.host.limited and not self._changes.take(owner, now):
             raise StanzaError("resource-constraint", text="Too many changes; try again later.")
 
     async def _changePassword(self, session: Session, answers: dict[str, str]) -> None:

@@ -116,18 +116,21 @@ class StoredAdministration:
     async def _importBatch(self, domain: str, entries: list[tuple[JID, str]]) -> list[Refusal]:
         hostId = await self._database.accounts.hostId(domain)
         refused: list[Refusal] = []
-        rows: list[tuple[str, bytes]] = []
-        made = await self._secretsOfMany([password for _, password in entries])
-        for (jid, _), stored in zip(entries, made, strict=True):
-            existing = await self._database.accounts.secrets(hostId, jid.local)
-            if existing is not None:
+        fresh: list[tuple[JID, str]] = []
+        for jid, password in entries:
+            if await self._database.accounts.secrets(hostId, jid.local) is None:
+                fresh.append((jid, password))
+            else:
                 refused.append(Refusal(jid.bare, "exists already"))
-            elif isinstance(stored, str):
+        rows: list[tuple[str, bytes]] = []
+        made = await self._secretsOfMany([password for _, password in fresh])
+        for (jid, _), stored in zip(fresh, made, strict=True):
+            if isinstance(stored, str):
                 refused.append(Refusal(jid.bare, stored))
             else:
                 rows.append((jid.local, stored))
         await self._database.accounts.createMany(hostId, rows)
-        for jid, _ in entries:
+        for jid, _ in fresh:
             await self._changed(jid, None)
         return refused
 

@@ -98,6 +98,7 @@ class HostService(Service):
         )
         host.administration = self._administration
         host.throttle = context.throttle
+        host.limited = settings.limits.enabled
         self.records = RecentRecords(HostCredentials(services.accounts, id), services.clock.seconds)
         self._decoyKey = decoyKey
         self._admit(settings)
@@ -197,6 +198,7 @@ class HostService(Service):
                 raise
         self.settings = settings
         running.resourceLimit = resourceLimit(settings)
+        running.limited = settings.limits.enabled
         running.resourceConflict = settings.limits.resourceConflict
         self._admit(settings)
         told = [(gone, "detached"), (fresh, "attached"), (changed, "has new options")]
