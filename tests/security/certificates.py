@@ -50,6 +50,11 @@ class Authority:
         self.own = Identity(builder.sign(key, hashes.SHA256()), key)
         self.name = name
 
+    @property
+    def pem(self) -> bytes:
+        """The authority's own certificate."""
+        return self.own.certificate.public_bytes(serialization.Encoding.PEM)
+
     def server(self, domain: str, key: Key | None = None, algorithm: hashes.HashAlgorithm | None = None) -> Identity:
         """A server's certificate."""
         return self._issue(domain, [x509.DNSName(domain)], ExtendedKeyUsageOID.SERVER_AUTH, key, algorithm)

@@ -19,10 +19,12 @@ from tests.security.tlsclient import SecureClient, contextFor
 
 POOL = 20
 RSA = "rsa.test"
+IDN = "bücherstraße.test"
 STRICT = """
 [tls]
 client_certificates = "{clients}"
 [hosts."{rsa}"]
+[hosts."{idn}"]
 """
 LAX = """
 [tls]
@@ -128,7 +130,7 @@ def strictServer(
         rsaCA.server(RSA, key, hashes.SHA512()).write(folder / "certs", RSA)
 
     yield from _run(
-        tmp_path_factory.mktemp("strict"), STRICT.format(clients=clients, rsa=RSA), prepare
+        tmp_path_factory.mktemp("strict"), STRICT.format(clients=clients, rsa=RSA, idn=IDN), prepare
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from cryptography.x509.oid import ExtendedKeyUsageOID
@@ -150,3 +152,15 @@ def test_trustIsOfOneConnection(clientCA: Authority, show: Show, user: str) -> N
     good, bad = clientCA.client(f"{user}@{DOMAIN}"), Authority("strangers").client(f"{user}@{DOMAIN}")
     offers = [("EXTERNAL" in show(identity).mechanisms) for identity in (good, bad, good, bad)]
     assert offers == [True, False, True, False]
+
+
+def test_authoritiesAreReloaded(server: SecuredServer, clientCA: Authority, show: Show, user: str) -> None:
+    """An authority that is added counts after a reload, and no longer once it is taken out."""
+    path = Path(tomllib.loads(server.extra)["tls"]["client_certificates"])
+    before, added = path.read_bytes(), Authority("added")
+    identity, old = added.client(f"{user}@{DOMAIN}"), clientCA.client(f"{user}@{DOMAIN}")
+    for content, wanted in ((before + added.pem, True), (before, False)):
+        path.write_bytes(content)
+        server.ctl("reload")
+        assert ("EXTERNAL" in show(identity).mechanisms) is wanted
+        assert "EXTERNAL" in show(old).mechanisms

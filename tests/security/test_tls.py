@@ -7,10 +7,11 @@ import ssl
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
 from tests.attack.raw import DOMAIN, RawClient, header
 from tests.security.certificates import Authority
-from tests.security.conftest import RSA, SecuredServer
+from tests.security.conftest import IDN, RSA, SecuredServer
 from tests.security.tlsclient import TLS12, TLS13, contextFor
 
 GOOD_12 = ("ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES256-GCM-SHA384", "ECDHE-ECDSA-CHACHA20-POLY1305")
@@ -89,6 +90,25 @@ def test_unknownOrNoServerName(server: SecuredServer) -> None:
         certificate = client.tls.get_peer_certificate(as_cryptography=True)
         assert certificate is not None
         assert f"CN={DOMAIN}" in certificate.subject.rfc4514_string()
+
+
+def test_internationalNames(server: SecuredServer) -> None:
+    """DNS, SNI and certificates have A-labels, streams have U-labels, and both are the same host (RFC 7622 3.2)."""
+    ascii = "xn--bcherstrae-e4a35a.test"
+    for direct in (True, False):
+        for to in (IDN, ascii, "BÜCHERSTRA\u1e9eE.test"):
+            client = server.connect(direct)
+            if direct:
+                client.secure(contextFor(server.ca), ascii)
+            else:
+                client.open(to)
+                client.startSecure(contextFor(server.ca), ascii)
+            assert client.open(to).attrs["from"] == IDN
+            certificate = client.tls.get_peer_certificate(as_cryptography=True)
+            assert certificate is not None
+            names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+            assert names.get_values_for_type(x509.DNSName) == [ascii]
+    assert f"certificate: {IDN}, valid" in server.ctl("check")
 
 
 def test_protocolIsChosen(server: SecuredServer, direct: bool) -> None:

@@ -17,6 +17,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 
+from xmppservice.protocol.jid import asciiDomain
+
 XMPP_ADDRESS = ObjectIdentifier("1.3.6.1.5.5.7.8.5")
 """id-on-xmppAddr (RFC 6120 13.7.1.4)."""
 
@@ -48,9 +50,10 @@ class KeyPair:
         names = _alternativeNames(self.certificate)
         if names is None:
             return False
-        dns = names.get_values_for_type(x509.DNSName)
-        parent = "*." + domain.partition(".")[2]
-        return domain in dns or parent in dns or domain in xmppAddresses(self.certificate)
+        dns = {name.lower() for name in names.get_values_for_type(x509.DNSName)}
+        wanted = asciiDomain(domain)
+        parent = "*." + wanted.partition(".")[2]
+        return wanted in dns or parent in dns or domain in xmppAddresses(self.certificate)
 
 
 def loadPair(directory: Path, domain: str) -> KeyPair:
@@ -219,7 +222,7 @@ def _names(host: str) -> list[x509.GeneralName]:
     try:
         names.append(x509.IPAddress(ipaddress.ip_address(host.strip("[]"))))
     except ValueError:
-        names.append(x509.DNSName(host.encode("idna").decode("ascii")))
+        names.append(x509.DNSName(asciiDomain(host)))
     names.append(encodeXMPPAddress(host))
     if host == "localhost":
         names += [x509.IPAddress(ipaddress.ip_address(address)) for address in ("127.0.0.1", "::1")]

@@ -39,6 +39,7 @@ from xmppservice.edge.certificates import (
     xmppAddresses,
 )
 from xmppservice.edge.writer import sendNow
+from xmppservice.protocol.jid import prepareDomain
 from xmppservice.protocol.sasl.credentials import ClientCertificate
 from xmppservice.protocol.sasl.mechanism import Bindings
 
@@ -211,7 +212,11 @@ class TLSProvider:
 
     def _chooseByName(self, connection: SSL.Connection) -> None:
         """Server name indication: an unknown or absent name keeps the default certificate."""
-        name = (connection.get_servername() or b"").decode("ascii", "replace").lower().rstrip(".")
+        try:
+            # The name comes in A-labels; ours are in U-labels.
+            name = prepareDomain((connection.get_servername() or b"").decode("ascii"))
+        except ValueError:
+            return
         host = self._hosts.get(name)
         if host is not None:
             connection.set_context(host.context)

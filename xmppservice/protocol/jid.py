@@ -101,6 +101,11 @@ def prepareDomain(text: str) -> str:
     return _idnaDomain(text)
 
 
+def asciiDomain(domain: str) -> str:
+    """Return a prepared domain as DNS and certificates have it, every U-label as its A-label (RFC 5890)."""
+    return domain if domain.isascii() else ".".join(idna.alabel(label).decode("ascii") for label in domain.split("."))
+
+
 def _ipLiteral(text: str) -> str:
     if not text.endswith("]") or "%" in text:
         raise InvalidJID("malformed IP literal")
