@@ -6,6 +6,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.hub.kit import CHAT, SlowServer, acknowledge, bodies, chat, manage
+from xmppservice.hub.contracts.stream import ResumeFailed
 from xmppservice.hub.hooks import Phase, message
 from xmppservice.hub.module import HostModule
 from xmppservice.hub.transit import Transit
@@ -57,6 +58,22 @@ class HeldAnswerTests(SynchronousTestCase):
         server.commit()
         self.assertEqual(answers(again), ["1"])
 
+
+    def test_endsMeanwhile(self) -> None:
+        """A session that ends while a stream waits to resume it is gone; its count is told (section 5)."""
+        server = SlowServer(CHAT)
+        server.account("bob")
+        alice = server.client("alice/phone")
+        token = manage(alice).get("id") or ""
+        server.hold()
+        chat(alice, "bob@localhost", "one")
+        alice.lose()
+        resumed = alice.session.account.resume(MemoryStream("second"), token, 0)
+        fresh = server.client("alice/phone")
+        server.advance(2)
+        failure = self.failureResultOf(resumed, ResumeFailed)
+        self.assertEqual((failure.value.condition, failure.value.h), ("item-not-found", 0))
+        self.assertFalse(fresh.session.ended)
 
     def test_eachInTime(self) -> None:
         """While a commit takes long every request is answered within a second, not only the first (section 4)."""

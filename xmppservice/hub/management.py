@@ -309,7 +309,9 @@ def _resumed(_: object, session: Session, stream: IStream, h: int) -> Session:
     """Take the peer's count, greet the new stream and send again what it has not seen."""
     state, queue, ledger = session.management, session.queue, session.ledger
     if session.ended or state is None or queue is None or ledger is None:
-        raise ResumeFailed("item-not-found")
+        # It ended while this stream waited.
+        account, token = session.account, "" if state is None else state.token
+        raise ResumeFailed("item-not-found", account.host.formerCount(token, account.jid.bare))
     try:
         _release(session, h)
     except StreamError:
