@@ -18,6 +18,8 @@ from tests.security.certificates import Authority
 from tests.security.tlsclient import SecureClient, contextFor
 
 POOL = 20
+NAMED = ("shutter", "changing")
+"""Accounts that one test changes."""
 RSA = "rsa.test"
 IDN = "bücherstraße.test"
 STRICT = """
@@ -98,7 +100,8 @@ class SecuredServer(OwnServer):
 def _run(folder: Path, extra: str, prepare: Callable[[Path], None]) -> Iterator[SecuredServer]:
     prepare(folder)
     running = SecuredServer(folder, extra)
-    running.addUsers({f"user{number}": f"user{number}"[::-1] for number in range(POOL)})
+    users = {f"user{number}": f"user{number}"[::-1] for number in range(POOL)}
+    running.addUsers({**users, **dict.fromkeys(NAMED, "secret word"), "ümlaut": "pässwört"})
     yield running
     status = running.stop()
     assert status == 0, f"exit status {status}\n{running.report()}"
@@ -129,9 +132,7 @@ def strictServer(
         key = rsa.generate_private_key(65537, 2048)
         rsaCA.server(RSA, key, hashes.SHA512()).write(folder / "certs", RSA)
 
-    yield from _run(
-        tmp_path_factory.mktemp("strict"), STRICT.format(clients=clients, rsa=RSA, idn=IDN), prepare
-    )
+    yield from _run(tmp_path_factory.mktemp("strict"), STRICT.format(clients=clients, rsa=RSA, idn=IDN), prepare)
 
 
 @pytest.fixture(scope="session")

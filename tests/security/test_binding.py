@@ -39,9 +39,7 @@ def test_typesThatAreNotOffered(server: SecuredServer, user: str, secret: str, v
 
 @pytest.mark.parametrize("kind", [EXPORTER, END_POINT])
 @pytest.mark.parametrize("forge", [lambda data: b"", lambda data: data[:-1], lambda data: bytes(len(data))])
-def test_wrongData(
-    server: SecuredServer, user: str, secret: str, kind: str, forge: Callable[[bytes], bytes]
-) -> None:
+def test_wrongData(server: SecuredServer, user: str, secret: str, kind: str, forge: Callable[[bytes], bytes]) -> None:
     """The password is right, the channel is not."""
     client = server.secured()
     answer = client.bound(user, secret, PLUS, kind, binding=forge(client.binding(kind)))
@@ -78,7 +76,7 @@ def test_endPointOfTheOtherHost(server: SecuredServer, rsaCA: Authority, tmp_pat
 
 @pytest.mark.parametrize("name", ["SCRAM-SHA-1", "SCRAM-SHA-256", "SCRAM-SHA-512"])
 def test_strippedOffer(server: SecuredServer, user: str, secret: str, name: str) -> None:
-    """"y" says that the client saw no -PLUS; we offered it, so somebody took it away."""
+    """ "y" says that the client saw no -PLUS; we offered it, so somebody took it away."""
     client = server.secured()
     client.send(Scram(user, secret, name, flag="y").auth())
     assert failed(client.element()) == "not-authorized"

@@ -58,9 +58,9 @@ def test_delaysGrow(server: SecuredServer, user: str) -> None:
         client.send(plain(user, "wrong"))
         assert failed(client.element(20.0)) == "not-authorized"
         took.append(time.monotonic() - before)
-    assert max(took[:3]) < 0.4, took
-    assert 0.4 <= took[3] < 3, took
-    assert took[3] < took[4] < 5, took
+    assert sum(took[:3]) < 1.5, took
+    assert 0.5 <= took[3] < 5, took
+    assert 1.0 <= took[4] < 8, took
 
 
 def test_manyGuesses(server: SecuredServer, user: str, secret: str, other: str) -> None:
@@ -88,16 +88,16 @@ def test_manyGuesses(server: SecuredServer, user: str, secret: str, other: str) 
 
 def test_successClearsTheTally(server: SecuredServer, user: str, secret: str) -> None:
     """Who mistypes twice and then gets it right starts anew."""
-    address = ownAddress()
+    address, before = ownAddress(), time.monotonic()
     for _ in range(3):
         client = server.secured(address=address)
-        before = time.monotonic()
         for _ in range(2):
             client.send(plain(user, "wrong"))
             assert failed(client.element()) == "not-authorized"
         client.send(plain(user, secret))
         assert client.element().name == "success"
-        assert time.monotonic() - before < 0.4
+    # Added up, six failures would have cost half a second, one and two.
+    assert time.monotonic() - before < 3
 
 
 def test_otherFaultsAreNoGuesses(server: SecuredServer, user: str, secret: str) -> None:
@@ -112,4 +112,4 @@ def test_otherFaultsAreNoGuesses(server: SecuredServer, user: str, secret: str) 
     client = server.secured(address=address)
     client.send(plain(user, "wrong"))
     assert failed(client.element()) == "not-authorized"
-    assert time.monotonic() - before < 0.4
+    assert time.monotonic() - before < 3

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.attack.raw import DOMAIN, auth, plain, response
+from tests.security.certificates import Authority
 from tests.security.conftest import RSA, SecuredServer
-from tests.security.tlsclient import END_POINT, EXPORTER, Scram, SecureClient, failed, fields
+from tests.security.tlsclient import END_POINT, EXPORTER, Scram, SecureClient, contextFor, failed, fields
 from xmppservice.wire import ns
 from xmppservice.wire.element import Element
 
@@ -116,15 +117,18 @@ def test_saltsSurviveARestart(server: SecuredServer) -> None:
     assert salt() == before
 
 
-def test_accountDisabled(server: SecuredServer) -> None:
-    """Only who knows the password hears that the account is shut; open again, it works at once."""
-    server.ctl("user", "add", f"shutter@{DOMAIN}", text="secret word\nsecret word\n")
+def test_accountDisabled(server: SecuredServer, clientCA: Authority) -> None:
+    """Only who has proved to be the user hears that the account is shut; open again, it works at once."""
+    identity = clientCA.client(f"shutter@{DOMAIN}")
     assert attempt(server.secured(), "PLAIN", "shutter", "secret word").name == "success"
     server.ctl("user", "disable", f"shutter@{DOMAIN}")
     for name in NAMES:
         client = server.secured()
         assert failed(attempt(client, name, "shutter", "secret word")) == "account-disabled"
         assert failed(attempt(client, name, "shutter", "wrong")) == "not-authorized"
+    client = server.secured(context=contextFor(server.ca, identity=identity))
+    client.send(auth("EXTERNAL", b""))
+    assert failed(client.element()) == "account-disabled"
     server.ctl("user", "enable", f"shutter@{DOMAIN}")
     for name in NAMES:
         assert attempt(server.secured(), name, "shutter", "secret word").name == "success"
@@ -132,12 +136,11 @@ def test_accountDisabled(server: SecuredServer) -> None:
 
 def test_changedPassword(server: SecuredServer) -> None:
     """A changed password counts from the moment the change is confirmed, though records are remembered."""
-    server.ctl("user", "add", f"changing@{DOMAIN}", text="first word\nfirst word\n")
-    assert server.secured().scram("changing", "first word").name == "success"
+    assert server.secured().scram("changing", "secret word").name == "success"
     server.ctl("user", "passwd", f"changing@{DOMAIN}", text="second word\nsecond word\n")
     for name in ("PLAIN", "SCRAM-SHA-1"):
         client = server.secured()
-        assert failed(attempt(client, name, "changing", "first word")) == "not-authorized"
+        assert failed(attempt(client, name, "changing", "secret word")) == "not-authorized"
         assert attempt(client, name, "changing", "second word").name == "success"
     server.ctl("user", "delete", f"changing@{DOMAIN}")
     assert failed(server.secured().scram("changing", "second word")) == "not-authorized"

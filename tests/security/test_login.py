@@ -65,7 +65,6 @@ def test_scramWithoutInitialResponse(server: SecuredServer, user: str, secret: s
 
 def test_namesAndPasswordsArePrepared(server: SecuredServer) -> None:
     """A name in capitals and a password typed with combining marks are the same as stored (RFC 8265)."""
-    server.addUsers({"ümlaut": "pässwört"})
     for name in ("ümlaut", "ÜMLAUT", "u\u0308mlaut"):
         client = server.secured()
         client.send(plain(name, "pa\u0308sswo\u0308rt"))
