@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.attack.raw import stanzaError
 from tests.server.conftest import MakeSite
 from tests.server.site import LOCAL, PASSWORD, Site, fingerprint, sniCertificate
 from xmppservice.edge.certificates import makeDevelopmentCertificate
@@ -59,10 +60,15 @@ def test_hostsAndModules(make: MakeSite) -> None:
     assert sniCertificate(site.directPort, "second.test") == fingerprint(bob)
     alice.send("<message to='bob@second.test' type='chat' id='m'><body>hello</body></message>")
     assert bob.find(lambda e: e.name == "message").get("id") == "m"
+    late = site.secured("second.test")
+    assert late.scram("bob", PASSWORD).name == "success"
+    late.restart()
+    late.open("second.test")
     site.write(LOCAL)
     lines = _reload(site)
     assert {"second.test: stopped", "localhost: module ping attached"} < set(lines), lines
     bob.refused("host-gone")
+    assert stanzaError(late.ask("set", f"<bind xmlns='{ns.BIND}'/>")) == ("cancel", "service-unavailable")
     alice.ping()
     site.stop()
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import attrs
-from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -144,7 +144,9 @@ class VirtualHost:
         )
 
     def bind(self, account: Account, stream: IStream, resource: str | None) -> Deferred[Session]:
-        """A new session (`xmppservice.hub.binding`)."""
+        """A new session (`xmppservice.hub.binding`); none on a host that was taken away meanwhile."""
+        if self.stopping:
+            return fail(StanzaError("service-unavailable"))
         return binding.bind(account, stream, resource)
 
     def sessionBound(self, session: Session) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from twisted.application.service import Service
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
+
 class Lag:
     """How late a timer of the reactor fires, which is how long others wait for their turn."""
 
