@@ -49,7 +49,7 @@ Answered = TypeVar("Answered")
 class _Input:
     """What has arrived and was not taken yet."""
 
-    __slots__ = ("busy", "data", "end", "items", "late", "restarted", "stopped")
+    __slots__ = ("busy", "data", "end", "items", "late", "stopped")
 
     def __init__(self) -> None:
         self.items: deque[tuple[Item, int]] = deque()
@@ -58,7 +58,6 @@ class _Input:
         self.late: list[bytes] = []
         self.busy = False
         self.stopped = False
-        self.restarted = False
 
 
 @implementer(IProtocol, IHalfCloseableProtocol, IStream)
@@ -219,17 +218,13 @@ class StreamDriver(Outlet):
         return waiting.data[waiting.end :] + b"".join(waiting.late)
 
     def restart(self, limits: Limits) -> None:
-        """A new stream on the same connection: a new parser gets the remainder (RFC 6120 4.3.3).
-
-        White space in front of it still belongs to the old stream, where it separates elements.
-        """
+        """A new stream on the same connection: a new parser gets the remainder (RFC 6120 4.3.3)."""
         waiting = self._input
         assert waiting is not None
         remainder = self.remainder()
         waiting.items.clear()
         waiting.data, waiting.end = b"", 0
         waiting.late = [remainder] if remainder else []
-        waiting.restarted = True
         if self.parser is not None:
             self.parser.close()
         self.parser = StreamParser(limits)
@@ -310,9 +305,6 @@ class StreamDriver(Outlet):
                 return False
             waiting.data, waiting.end = b"".join(waiting.late), 0
             waiting.late.clear()
-            if waiting.restarted:
-                waiting.data = waiting.data.lstrip(b" \t\r\n")
-                waiting.restarted = not waiting.data
             waiting.items.extend(self.parser.feed(waiting.data))
             return True
         item, waiting.end = waiting.items.popleft()
