@@ -55,7 +55,9 @@ class Authority:
         """The authority's own certificate."""
         return self.own.certificate.public_bytes(serialization.Encoding.PEM)
 
-    def server(self, domain: str, key: Key | None = None, algorithm: hashes.HashAlgorithm | None = None) -> Identity:
+    def server(
+        self, domain: str, key: Key | None = None, algorithm: hashes.SHA256 | hashes.SHA512 | None = None
+    ) -> Identity:
         """A server's certificate."""
         return self._issue(domain, [x509.DNSName(domain)], ExtendedKeyUsageOID.SERVER_AUTH, key, algorithm)
 
@@ -75,7 +77,7 @@ class Authority:
         names: Sequence[x509.GeneralName],
         usage: ObjectIdentifier,
         key: Key | None = None,
-        algorithm: hashes.HashAlgorithm | None = None,
+        algorithm: hashes.SHA256 | hashes.SHA512 | None = None,
         expired: bool = False,
     ) -> Identity:
         key = key or ec.generate_private_key(ec.SECP256R1())

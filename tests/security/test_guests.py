@@ -122,11 +122,10 @@ def test_unboundGuestIsGone() -> None:
     service.host, service.domain = server.host, server.host.name
     known = server.host.accounts.known
     for local, bound in (("without", False), ("with", True)):
-        found: list[Any] = []
-        service._guest(local).addCallback(found.append)
-        assert known[local] is found[0]
+        service._guest(local)
+        account: Any = known[local]
         client = server.client(f"{local}/x") if bound else None
-        service._released(found[0], None)
+        service._released(account, None)
         assert (local in known) is bound
         if client is not None:
             client.close()

@@ -146,7 +146,8 @@ class SecureClient(RawClient):
     @property
     def tls(self) -> SSL.Connection:
         """The TLS connection."""
-        return self.socket.connection
+        connection: SSL.Connection = self.socket.connection
+        return connection
 
     def binding(self, kind: str) -> bytes:
         """What this end of the connection has for a channel binding (RFC 9266, RFC 5929)."""
