@@ -70,6 +70,15 @@ class AccountCacheTests(SynchronousTestCase):
         self.cache.obtain("alice")
         self.assertEqual(len(self.reads), 2)
 
+    def test_changedWhileRead(self) -> None:
+        """An account that is made, changed or deleted while it is read is read again for those who wait."""
+        due = self.cache.obtain("alice")
+        self.cache.forget("alice")
+        self.reads[0][1].callback(None)
+        self.assertNoResult(due)
+        self.reads[1][1].callback(recordOf("alice"))
+        self.assertIsNotNone(self.successResultOf(due))
+
     def test_whenIdle(self) -> None:
         """A stop can wait for the accounts that are being read, and for the stanzas behind them."""
         self.successResultOf(self.cache.whenIdle())

@@ -220,7 +220,7 @@ class Account:
 
     def _notKept(self, message: Unsettled, error: Exception) -> None:
         """The spool could not take the message: its sender must not believe that we have it."""
-        if not message.settled:
+        if message.moved or not message.settled:
             log.warn("a message could not be kept: {error}", error=str(error))
             self._refuse(message, StanzaError("resource-constraint", text="the message could not be stored"))
 

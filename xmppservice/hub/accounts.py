@@ -46,6 +46,8 @@ class AccountCache:
         self._idle: OrderedDict[str, int] = OrderedDict()
         self._loading: dict[str, list[Deferred[Account | None]]] = {}
         self._whenIdle: list[Deferred[None]] = []
+        #: Accounts that changed while they were being read: what comes of that read is old.
+        self._outdated: set[str] = set()
 
     def obtain(self, local: str) -> Deferred[Account | None]:
         """The account, read if necessary; fires in the order of the calls."""
@@ -63,6 +65,10 @@ class AccountCache:
         return result
 
     def _loaded(self, record: AccountRecord | None | Failure, local: str) -> None:
+        if local in self._outdated:
+            self._outdated.discard(local)
+            self._load(local).addBoth(self._loaded, local)
+            return
         waiting = self._loading.pop(local)
         if isinstance(record, Failure):
             for result in waiting:
@@ -113,6 +119,8 @@ class AccountCache:
         """The next look-up reads the storage: the account was made, changed or deleted."""
         self.known.pop(local, None)
         self._size -= self._idle.pop(local, 0)
+        if local in self._loading:
+            self._outdated.add(local)
 
     def online(self) -> list[Account]:
         """All accounts that have sessions."""

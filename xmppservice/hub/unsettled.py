@@ -50,10 +50,11 @@ class Unsettled:
     `key` is its spool key, 0 if it has no row; `stamp` when it was delivered (seconds since the
     epoch); `data` its bytes; `sender`, `to`, `id` and `type` are for an error, should it come
     to one. `copies` counts the sessions that may still take it: it is settled when the first of
-    them has, and goes elsewhere only when the last of them has died without.
+    them has, and goes elsewhere only when the last of them has died without. `moved` is set when
+    its spool row became an offline row: then it is settled too, but nobody has it yet.
     """
 
-    __slots__ = ("copies", "data", "id", "key", "sender", "settled", "stamp", "to", "type")
+    __slots__ = ("copies", "data", "id", "key", "moved", "sender", "settled", "stamp", "to", "type")
 
     def __init__(self, transit: Transit, data: bytes, stamp: float) -> None:
         self.data = data
@@ -65,6 +66,7 @@ class Unsettled:
         self.key = 0
         self.copies = 0
         self.settled = False
+        self.moved = False
 
     def late(self, host: VirtualHost) -> bytes:
         """Its bytes for a session that gets it later than it should have been (XEP-0203)."""

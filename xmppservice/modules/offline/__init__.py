@@ -66,6 +66,7 @@ class Offline(HostModule):
             return False
         account.offline += 1
         if message.key:
+            message.moved = True
             # A failure leaves the row in the spool, from where the next start recovers it.
             ticket = self.host.spool.moveOffline(
                 (message.key,), lambda error: self._lost(account, f"stays in the spool: {error}")
