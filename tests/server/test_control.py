@@ -119,8 +119,9 @@ def test_import(running: Site) -> None:
     assert done.returncode == 0 and "1000 accounts made." in done.stdout, done.stderr
     running.login("mass999@localhost", password="password 999").close()
     assert took < 60
+    file.write_text("mass1@localhost\tanother\nmass1000@localhost\tx\n")
     again = running.ctl("user", "import", "users")
-    assert again.returncode == 1 and "0 accounts made." in again.stdout and "exists already" in again.stdout
+    assert again.returncode == 1 and "1 accounts made." in again.stdout and "exists already" in again.stdout
     file.write_text("fine@localhost\tx\nno tab here\n")
     done = running.ctl("user", "import", "users")
     assert done.returncode == 1 and "users:2: needs an address, a tab and a password" in done.stderr
