@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, fail, gatherResults, succeed
@@ -26,6 +26,8 @@ from xmppservice.protocol.jid import JID
 from xmppservice.protocol.subscription import removal
 from xmppservice.server.catalogue import ModuleCatalogue, enabledModules
 from xmppservice.storage.database import Database
+from xmppservice.storage.maintenance import databaseStatus, upgradeDatabase
+from xmppservice.storage.upgrades import TableStatus
 from xmppservice.wire import ns
 from xmppservice.wire.element import Element
 
@@ -49,6 +51,23 @@ class StoredAdministration:
         self._settings = settings
         self._database = database
         self._runInThread = runInThread
+
+    async def _ready(self) -> None:
+        """The storage is open when this is through."""
+
+    def _run(self, action: Callable[[], Coroutine[Any, Any, Any]]) -> Deferred[Any]:
+        """Do something with the storage; what it could not do becomes a `CommandError`."""
+
+        async def work() -> Any:
+            try:
+                await self._ready()
+                return await action()
+            except StorageRefused as error:
+                raise CommandError(str(error)) from None
+            except StorageFailure as error:
+                raise CommandError(f"the storage failed: {error}") from None
+
+        return Deferred.fromCoroutine(work())
 
     def use(self, settings: Settings) -> None:
         """Work with other settings from now on: they were reloaded."""
@@ -92,14 +111,14 @@ class StoredAdministration:
             await self._changed(jid, None)
             await self._created(jid)
 
-        return _told(create())
+        return self._run(create)
 
     async def _created(self, jid: JID) -> None:
         """An account was made."""
 
     def importAccounts(self, accounts: Sequence[tuple[JID, str]], progress: Progress) -> Deferred[list[Refusal]]:
         """See `IAdministration.importAccounts`."""
-        return _told(self._import(accounts, progress))
+        return self._run(lambda: self._import(accounts, progress))
 
     async def _import(self, accounts: Sequence[tuple[JID, str]], progress: Progress) -> list[Refusal]:
         refused: list[Refusal] = []
@@ -151,7 +170,7 @@ class StoredAdministration:
             await self._database.accounts.setSecrets(id, await self._secretsOf(password))
             await self._changed(jid, StreamError("reset", "the password was changed"), keep)
 
-        return _told(change())
+        return self._run(change)
 
     def accounts(self, host: str | None) -> Deferred[list[AccountLine]]:
         """See `IAdministration.accounts`."""
@@ -169,7 +188,7 @@ class StoredAdministration:
                     start = page[-1].local
             return lines
 
-        return _told(collect())
+        return self._run(collect)
 
     def setEnabled(self, jid: JID, enabled: bool) -> Deferred[None]:
         """See `IAdministration.setEnabled`."""
@@ -179,7 +198,7 @@ class StoredAdministration:
             error = None if enabled else StreamError("not-authorized", "the account was disabled")
             await self._changed(jid, error)
 
-        return _told(change())
+        return self._run(change)
 
     def deleteAccount(self, jid: JID) -> Deferred[None]:
         """See `IAdministration.deleteAccount`."""
@@ -190,7 +209,7 @@ class StoredAdministration:
             await self._database.accounts.delete(id)
             await self._changed(jid, StreamError("not-authorized", "the account was deleted"))
 
-        return _told(delete())
+        return self._run(delete)
 
     async def _deleting(self, jid: JID) -> None:
         """An account is about to be deleted."""
@@ -202,18 +221,7 @@ class StoredAdministration:
             await self._database.accounts.setRole(await self._find(jid), role)
             await self._changed(jid, None)
 
-        return _told(change())
-
-    # -- the database ----------------------------------------------------------------------------
-
-    def databaseStatus(self) -> Deferred[list[SchemaLine]]:
-        """See `IAdministration.databaseStatus`."""
-        lines = [SchemaLine(entry.name, entry.current, entry.wanted) for entry in self._database.status()]
-        return succeed(lines)
-
-    def databaseUpgrade(self, progress: Progress) -> Deferred[list[str]]:
-        """See `IAdministration.databaseUpgrade`: opening the database has upgraded it already."""
-        return succeed([f"{e.name}: version {e.current}" for e in self._database.status()])
+        return self._run(change)
 
 
 def _secretsForMany(passwords: Sequence[str], iterations: int) -> list[bytes | str]:
@@ -227,23 +235,43 @@ def _secretsForMany(passwords: Sequence[str], iterations: int) -> list[bytes | s
     return made
 
 
-def _told(work: Any) -> Deferred[Any]:
-    """Run a coroutine; what the storage could not do becomes a `CommandError`."""
-    result: Deferred[Any] = Deferred.fromCoroutine(work)
-
-    def storage(failure: Any) -> Any:
-        failure.trap(StorageFailure)
-        raise CommandError(f"the storage failed: {failure.value}")
-
-    return result.addErrback(storage)
-
-
 _RUNNING = CommandError("the server is not running", "start it first")
 
 
 @implementer(IOpenedAdministration)
 class OfflineAdministration(StoredAdministration):
-    """For the command line with the server stopped."""
+    """For the command line with the server stopped; opens the database when it is first needed."""
+
+    def __init__(
+        self, settings: Settings, tables: Sequence[str], reactor: Any, runInThread: Callable[..., Deferred[Any]]
+    ) -> None:
+        super().__init__(settings, Database(settings.database.url, settings.data, reactor, tables), runInThread)
+        self._tables = tables
+        self._opened = False
+
+    async def _ready(self) -> None:
+        if not self._opened:
+            # Opening brings the tables up to date, as a start of the server does.
+            await self._database.startService()
+            self._opened = True
+
+    def databaseStatus(self) -> Deferred[list[SchemaLine]]:
+        """See `IAdministration.databaseStatus`: a look that changes nothing."""
+        return self._blocking(databaseStatus)
+
+    def databaseUpgrade(self, progress: Progress) -> Deferred[list[str]]:
+        """See `IAdministration.databaseUpgrade`."""
+        return self._blocking(upgradeDatabase).addCallback(
+            lambda lines: [f"{line.part}: version {line.wanted}" for line in lines]
+        )
+
+    def _blocking(self, function: Callable[..., list[TableStatus]]) -> Deferred[list[SchemaLine]]:
+        """Maintenance needs the database for itself, and nobody waits for this process but its caller."""
+        try:
+            found = function(self._settings.data, self._tables)
+        except StorageRefused as error:
+            return fail(CommandError(str(error)))
+        return succeed([SchemaLine(entry.name, entry.current, entry.wanted) for entry in found])
 
     def sessions(self, host: str | None) -> Deferred[list[SessionLine]]:
         """See `IAdministration.sessions`."""
@@ -263,26 +291,17 @@ class OfflineAdministration(StoredAdministration):
 
     def close(self) -> Deferred[None]:
         """See `IOpenedAdministration.close`."""
-        return self._database.stopService()
+        return self._database.stopService() if self._opened else succeed(None)
 
 
 def openAdministration(
     settings: Settings, catalogue: ModuleCatalogue, reactor: Any, runInThread: Callable[..., Deferred[Any]]
 ) -> Deferred[OfflineAdministration]:
-    """Open the storage of a server that is stopped; errbacks `CommandError`."""
+    """The administration of a server that is stopped; errbacks `CommandError`."""
     if settings.inMemory:
         return fail(CommandError("the database is in memory only", "start the server, then do it while it runs"))
     tables = catalogue.tables(enabledModules(settings))
-    database = Database(settings.database.url, settings.data, reactor, tables)
-
-    def refused(failure: Any) -> Any:
-        failure.trap(StorageRefused)
-        raise CommandError(str(failure.value))
-
-    opened: Deferred[Any] = database.startService()
-    return opened.addCallback(
-        lambda _: OfflineAdministration(settings, database, runInThread)
-    ).addErrback(refused)
+    return succeed(OfflineAdministration(settings, tables, reactor, runInThread))
 
 
 class RunningAdministration(StoredAdministration):
@@ -294,6 +313,15 @@ class RunningAdministration(StoredAdministration):
     hosts: Callable[[str], VirtualHost | None]
     allHosts: Callable[[], Sequence[VirtualHost]]
     forget: Callable[[JID], None]
+
+    def databaseStatus(self) -> Deferred[list[SchemaLine]]:
+        """See `IAdministration.databaseStatus`."""
+        lines = [SchemaLine(entry.name, entry.current, entry.wanted) for entry in self._database.status()]
+        return succeed(lines)
+
+    def databaseUpgrade(self, progress: Progress) -> Deferred[list[str]]:
+        """See `IAdministration.databaseUpgrade`: the start has done it already."""
+        return succeed([f"{e.name}: version {e.current}" for e in self._database.status()])
 
     async def _changed(self, jid: JID, error: StreamError | None, keep: JID | None = None) -> None:
         self.forget(jid)
