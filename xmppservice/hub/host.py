@@ -28,7 +28,7 @@ from xmppservice.hub.table import DispatchTable, IQEntry
 from xmppservice.hub.transit import Transit
 from xmppservice.protocol.errors import StanzaError
 from xmppservice.protocol.jid import JID
-from xmppservice.protocol.stanza import MESSAGE_TYPES, errorFor
+from xmppservice.protocol.stanza import errorFor, messageType
 from xmppservice.wire import ns
 from xmppservice.wire.element import Element
 from xmppservice.wire.limits import Limits
@@ -250,9 +250,7 @@ class VirtualHost:
         """
         attrs_ = stanza.attrs
         sender, to = JID.parse(attrs_.get("from", self.name)), JID.parse(attrs_["to"])
-        type = attrs_.get("type", "")
-        if stanza.name == "message" and type not in MESSAGE_TYPES:
-            type = "normal"
+        type = messageType(stanza) if stanza.name == "message" else attrs_.get("type", "")
         self._route(Transit(stanza, stanza.name, type, sender, to, None, self))
 
     def _route(self, transit: Transit) -> None:

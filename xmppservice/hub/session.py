@@ -21,7 +21,7 @@ from xmppservice.hub.transit import Transit
 from xmppservice.hub.waiting import WaitingLine
 from xmppservice.protocol.errors import StanzaError, StreamError
 from xmppservice.protocol.jid import JID, InvalidJID
-from xmppservice.protocol.stanza import IQ_TYPES, MESSAGE_TYPES, PRESENCE_TYPES, checkIQ, errorFor
+from xmppservice.protocol.stanza import checkIQ, errorFor, messageType, presenceType
 from xmppservice.wire import ns
 from xmppservice.wire.serializer import serialize
 
@@ -118,17 +118,13 @@ class Session:
             except InvalidJID:
                 raise StanzaError("jid-malformed", text=f"The 'to' address is not valid: {target[:100]!a}") from None
             attrs["to"] = to.full
-        type = attrs.get("type", "")
         if kind == "message":
-            if type not in MESSAGE_TYPES:
-                type = "normal"
+            type = messageType(element)
         elif kind == "iq":
-            if type not in IQ_TYPES:
-                raise StanzaError("bad-request", text="an IQ needs one of the types get, set, result, error")
             checkIQ(element)
+            type = attrs["type"]
         elif kind == "presence":
-            if type not in PRESENCE_TYPES:
-                raise StanzaError("bad-request", text="unknown type of presence")
+            type = presenceType(element)
         else:
             raise StreamError("unsupported-stanza-type")
         return Transit(element, kind, type, jid, to, self, self.account.host)

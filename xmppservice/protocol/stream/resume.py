@@ -1,4 +1,4 @@
-"""XEP-0198 without I/O: the two counters and the queue of unacknowledged bytes.
+"""XEP-0198 without I/O: the count of what was sent and the queue of unacknowledged bytes.
 
 Theory of operation. Each side counts the stanzas it has handled (`h`) and the stanzas it
 has sent, both modulo 2**32 (section 4). Because the queue holds exactly the stanzas
@@ -48,12 +48,11 @@ class ResumeQueue:
     would end each session that tries.
     """
 
-    __slots__ = ("_acknowledged", "_entries", "_heaviest", "handled", "maxBytes", "maxCount", "size")
+    __slots__ = ("_acknowledged", "_entries", "_heaviest", "maxBytes", "maxCount", "size")
 
     def __init__(self, maxBytes: int = 4 << 20, maxCount: int = 10_000) -> None:
         self.maxBytes = maxBytes
         self.maxCount = maxCount
-        self.handled = 0
         self.size = 0
         self._heaviest = maxBytes // 2
         self._acknowledged = 0
@@ -88,11 +87,6 @@ class ResumeQueue:
         self._entries.append((data, key))
         size = len(data)
         self.size += size if size < self._heaviest else self._heaviest
-
-    def handle(self, count: int = 1) -> int:
-        """Count stanzas of the peer as handled; returns the new `h`."""
-        self.handled = (self.handled + count) & _MASK
-        return self.handled
 
     def acknowledge(self, h: int) -> list[Entry]:
         """Take the peer's `h`; returns what it released, oldest first.
