@@ -420,9 +420,9 @@ class EndTests(SocketCase):
 
 
 class AdmissionTests(SocketCase):
-    """Limits at the door, and those who never say who they are."""
+    """Limits at the door."""
 
-    settings = {"perAddress": 1, "authenticationDeadline": 2.0}
+    settings = {"perAddress": 1}
 
     def test_oneTooMany(self) -> Deferred[Any]:
         """The second connection of an address is closed, with and without direct TLS; the first lives on."""
@@ -440,6 +440,12 @@ class AdmissionTests(SocketCase):
 
         done = self.play(first).addCallback(lambda said: self.assertIn("<starttls", said))
         return done.addCallback(lambda _: self.assertEqual(self.flushLoggedErrors(), []))
+
+
+class DeadlineTests(SocketCase):
+    """Those who never say who they are."""
+
+    settings = {"authenticationDeadline": 2.0}
 
     def test_silence(self) -> Deferred[Any]:
         """Hardening D02: silence, and a TLS handshake that never comes, end by the deadline."""
