@@ -258,6 +258,7 @@ def test_parsers_are_small_and_free_at_once() -> None:
     finally:
         tracemalloc.stop()
         gc.enable()
-    assert awake < 13_000
+    # Most of it is expat's own, and builds differ: 11 to 14 kB. A text buffer would add eight.
+    assert awake < 16_000
     assert asleep < 1_200
     assert after < 150
