@@ -565,13 +565,14 @@ class TimeTests(SynchronousTestCase):
         self.assertEqual(peer.say("</stream:stream>"), "</stream:stream>")
 
     def test_memoryIsGivenBack(self) -> None:
-        """When enough streams have become idle, and not before."""
-        ballast = Ballast(enough=2)
-        ballast.freed()
-        self.assertFalse(ballast.giveBack())
-        ballast.freed()
-        self.assertTrue(ballast.giveBack())
-        self.assertFalse(ballast.giveBack())
+        """When many streams have become idle, or some and then no more; not before, and not for nobody."""
+        ballast = Ballast(enough=20)
+        answers = []
+        for freed in (0, 1, 0, 1, 0, 19, 20, 0):
+            for _ in range(freed):
+                ballast.freed()
+            answers.append(ballast.giveBack())
+        self.assertEqual(answers, [False, False, False, False, True, False, True, False])
 
     def test_sweepEndsWithTheLastConnection(self) -> None:
         """An idle server has no timer."""

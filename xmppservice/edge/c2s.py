@@ -1,9 +1,10 @@
 """Client-to-server: the factory that owns all streams, and the service that listens.
 
 One timer serves all connections. Each second the sweep looks at the streams that have a
-deadline (not authenticated yet, or closing); every few seconds it ages every bound stream
-by one, asks those that have been silent for long for a sign of life, and gives up those
-that then stay silent (RFC 6120 4.6). The sweep runs only while there are connections.
+deadline (not authenticated yet, or closing), and ages every stream by one: those that are
+silent for a moment give back what they need only to read, those that are silent for long are
+asked for a sign of life, and given up if they stay silent (RFC 6120 4.6). The sweep runs only
+while there are connections.
 """
 
 from __future__ import annotations
@@ -44,8 +45,8 @@ _log = Logger()
 
 SWEEP = 1.0
 
-SLEEP_AT = 2
-"""Agings after which a silent stream gives back what it needs only to read."""
+SLEEP_AT = 3
+"""Sweeps after which a silent stream gives back what it needs only to read."""
 
 
 @attrs.define
@@ -105,7 +106,6 @@ class C2SFactory(Factory):
         self._perNetwork: dict[str, int] = {}
         self._sweeping: IDelayedCall | None = None
         self._emptied: list[Deferred[None]] = []
-        self._sinceAging = 0
         self._ballast = Ballast()
         self._use(settings)
 
@@ -114,9 +114,8 @@ class C2SFactory(Factory):
         self.settings = settings
         self._limits = StreamLimits(settings.preAuth.stanzaBytes, settings.authenticated.stanzaBytes,
                                     int(settings.silence))  # fmt: skip
-        self._granularity = max(1, int(min(5.0, settings.silence / 4, settings.silenceAnswer / 4)))
-        self._probeAt = math.ceil(settings.silence / self._granularity)
-        self._giveUpAt = self._probeAt + math.ceil(settings.silenceAnswer / self._granularity)
+        self._probeAt = math.ceil(settings.silence / SWEEP)
+        self._giveUpAt = self._probeAt + math.ceil(settings.silenceAnswer / SWEEP)
         for driver in self.streams:
             # Nobody is given up before it has been asked.
             driver.quiet = min(driver.quiet, self._probeAt - 1)
@@ -252,10 +251,7 @@ class C2SFactory(Factory):
             if deadline <= now:
                 self._deadlines.pop(driver, None)
                 driver.expire()
-        self._sinceAging += 1
-        if self._sinceAging >= self._granularity:
-            self._sinceAging = 0
-            self._age()
+        self._age()
 
     def _age(self) -> None:
         probeAt, giveUpAt = self._probeAt, self._giveUpAt

@@ -25,24 +25,27 @@ class Ballast:
     """Counts what was freed in small pieces, and lets the C library return whole pages now and then.
 
     Freed pieces lie between pieces in use; without this the process stays as big as it was at its
-    busiest. A call takes milliseconds, so it waits until `enough` streams have freed something.
+    busiest. A call takes milliseconds, so it waits until `enough` streams have freed something, or
+    a tenth of that and a moment in which no other does.
     """
 
-    __slots__ = ("_count", "enough")
+    __slots__ = ("_before", "_count", "enough")
 
-    def __init__(self, enough: int = 200) -> None:
+    def __init__(self, enough: int = 1000) -> None:
         self.enough = enough
         self._count = 0
+        self._before = 0
 
     def freed(self) -> None:
         """One more has freed what it could."""
         self._count += 1
 
     def giveBack(self) -> bool:
-        """Return pages to the system if it is worth it; whether that was done."""
-        if self._count < self.enough:
+        """To be called regularly: return pages to the system if it is worth it; whether that was done."""
+        calm, self._before = self._count == self._before, self._count
+        if not self._count or self._count < (self.enough // 10 if calm else self.enough):
             return False
-        self._count = 0
+        self._count = self._before = 0
         if _trim is not None:
             _trim(0)
         return True
