@@ -73,25 +73,21 @@ class IQEntry:
         self.access = access
 
 
-class _TypedChains:
+class _TypedChains(dict[str, Chain]):
     """The chains of one stanza point, by stanza type, made when first asked for.
 
     The types are those of the specification, checked before the table is asked.
     """
 
-    __slots__ = ("_after", "_byType", "_registered")
+    __slots__ = ("_registered",)
 
     def __init__(self, registered: Sequence[tuple[Registration, Callable[[Any], Any]]]) -> None:
+        super().__init__()
         self._registered = registered
-        self._byType: dict[str, Chain] = {}
 
-    def __getitem__(self, type: str) -> Chain:
-        chain = self._byType.get(type)
-        if chain is None:
-            chain = self._byType[type] = Chain(
-                [entry for entry in self._registered if entry[0].types is None or type in entry[0].types]
-            )
-        return chain
+    def __missing__(self, type: str) -> Chain:
+        wanted = [entry for entry in self._registered if entry[0].types is None or type in entry[0].types]
+        return self.setdefault(type, Chain(wanted))
 
 
 class _Side:

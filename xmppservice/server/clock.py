@@ -18,9 +18,8 @@ class SystemClock:
     def __init__(self, reactor: IReactorTime) -> None:
         self._reactor = reactor
 
-    def now(self) -> float:
-        """See `IClock.now`."""
-        return time.time()
+    #: See `IClock.now`. Without a frame of its own: every message is stamped.
+    now = staticmethod(time.time)
 
     def seconds(self) -> float:
         """See `IReactorTime.seconds`."""
