@@ -6,8 +6,9 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from xmppservice.ctl.arguments import LOCAL
 from xmppservice.hub.administration import AdministrationCommands
-from xmppservice.hub.commands import CommandInfo, declared
+from xmppservice.hub.commands import Argument, CommandInfo, declared
 from xmppservice.hub.hooks import CATALOGUE, Phase
 from xmppservice.hub.module import HostModule
 from xmppservice.hub.modulecommands import ModuleCommands
@@ -148,16 +149,23 @@ def commandsPage(modules: dict[str, type[HostModule]]) -> Iterable[str]:
     yield from title("Commands")
     yield "What ``xmppctl`` runs; those of modules are there while the module is enabled."
     yield ""
-    core = (*declared(AdministrationCommands), *declared(ModuleCommands))
+    core = (*LOCAL, *declared(AdministrationCommands), *declared(ModuleCommands))
     infos: list[tuple[CommandInfo, str]] = [(info, "") for info in core]
     for name, module in modules.items():
         infos += [(info, name) for info in declared(module)]
     rows = []
     for info, owner in sorted(infos, key=lambda entry: entry[0].name):
-        arguments = " ".join(f"--{a.name}" if a.named else a.name.upper() for a in info.arguments)
-        stopped = "running or stopped" if info.offline else "running"
-        rows.append((literal(f"{info.name} {arguments}".strip()), stopped, info.help, literal(owner)))
+        words = [info.name, *(_argument(a) for a in info.arguments if a.kind != "secret")]
+        stopped = "running or stopped" if info.offline or info in LOCAL else "running"
+        rows.append((literal(" ".join(words)), stopped, info.help, literal(owner)))
     yield from table(("command", "server", "what it does", "module"), rows)
+
+
+def _argument(argument: Argument) -> str:
+    """An argument as it is typed; a secret is not."""
+    value = "|".join(argument.choices) or ("FILE" if argument.kind == "table" else argument.name.upper())
+    word = f"--{argument.name} {value}" if argument.named else value
+    return word if argument.required else f"[{word}]"
 
 
 def streamsPage() -> Iterable[str]:

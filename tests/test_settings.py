@@ -15,6 +15,7 @@ from xmppservice.settings import (
     Overrides,
     Settings,
     SettingsError,
+    dataFolder,
     developmentSettings,
     discover,
     loadSettings,
@@ -342,6 +343,24 @@ def test_development(tmp_path: Path) -> None:
     moved = developmentSettings(str(tmp_path), MODULES, overrides=Overrides(domains=("d.example",), data="/srv/x"))
     assert list(moved.hosts) == ["d.example"]
     assert moved.tls.certificates == "/srv/x/certs"
+
+
+def test_dataFolder(tmp_path: Path) -> None:
+    """The data folder can be told as long as the files are TOML, whatever else is wrong; ``conf.d`` counts."""
+    file = tmp_path / "xmppservice.toml"
+    found = Found(file=str(file))
+    assert dataFolder(found) is None
+    for text, wanted in (("nonsense = 1", tmp_path / "var"), ('data = "d"\n[limts]', tmp_path / "d")):
+        file.write_text(text)
+        assert dataFolder(found) == str(wanted)
+    (tmp_path / "conf.d").mkdir()
+    (tmp_path / "conf.d" / "more.toml").write_text('data = "/e"')
+    assert dataFolder(found) == "/e"
+    assert dataFolder(found, "/g") == "/g"
+    for text in ("data = 7", "data = ["):
+        (tmp_path / "conf.d" / "more.toml").write_text(text)
+        assert dataFolder(found) is None
+    assert dataFolder(Found(folder=str(tmp_path))) == str(tmp_path / "var")
 
 
 def test_discover(tmp_path: Path) -> None:

@@ -159,7 +159,8 @@ def test_notRunning(world: World) -> None:
     """Commands that need the running server say so, with an exit code of their own."""
     for words in (("status",), ("sessions",), ("reload",), ("kick", "a@localhost")):
         assert world.run(*words) == 3
-        assert world.err.getvalue() == "xmppctl: the server is not running\n"
+        socket = world.folder / "var" / "control.sock"
+        assert world.err.getvalue() == f"xmppctl: the server is not running\n  nobody listens on {socket}\n"
 
 
 def test_database(world: World) -> None:

@@ -49,5 +49,7 @@ def test_xeps(folder: Path, number: int) -> None:
 
 def test_commandsAndStates(folder: Path) -> None:
     """The commands and the machine's states are there."""
-    assert "``user add" in (folder / "commands.rst").read_text("utf-8")
+    text = (folder / "commands.rst").read_text("utf-8")
+    for line in ("user add JID [--role user|admin]", "user import FILE", "sessions [HOST]", "init --domain DOMAIN"):
+        assert f"``{line}``" in text
     assert "``OPENING``" in (folder / "streams.rst").read_text("utf-8")

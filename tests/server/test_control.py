@@ -139,13 +139,28 @@ def test_looking(running: Site) -> None:
     assert stat.S_IMODE(control.parent.stat().st_mode) == 0o700
 
 
+def test_brokenConfiguration(make: MakeSite) -> None:
+    """A configuration that is wrong by now does not hide the running server; only with it stopped it is in the way."""
+    site = make(LOCAL)
+    site.start()
+    site.write(f"{LOCAL}[auth]\nnonsense = 1\n")
+    assert site.ctl("status").returncode == 0
+    for words in (("reload",), ("check",)):
+        done = site.ctl(*words)
+        assert done.returncode == 1 and "auth.nonsense: unknown key" in done.stderr, words
+    site.stop()
+    done = site.ctl("status")
+    assert done.returncode == 1 and "auth.nonsense: unknown key" in done.stderr
+
+
 def test_stopped(make: MakeSite) -> None:
     """What makes sense with the server stopped works; what needs it ends with status 3 and a clear line."""
     site = make(LOCAL)
     assert site.ctl("user", "add", "alice@localhost", "--role", "admin", input=TWICE).returncode == 0
     for words in (("kick", "a@localhost"), ("module", "list")):
         done = site.ctl(*words)
-        assert (done.returncode, done.stdout, done.stderr) == (3, "", "xmppctl: the server is not running\n"), words
+        said = f"xmppctl: the server is not running\n  nobody listens on {site.folder / 'var' / 'control.sock'}\n"
+        assert (done.returncode, done.stdout, done.stderr) == (3, "", said), words
     assert site.ctl("check").returncode == 0
     site.start()
     site.login("alice@localhost").close()

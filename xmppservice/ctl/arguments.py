@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from xmppservice import __version__
 from xmppservice.hub.commands import Argument, CommandInfo
 
 LOCAL = (
@@ -44,6 +45,7 @@ def buildParser(infos: Iterable[CommandInfo]) -> argparse.ArgumentParser:
         epilog="The configuration is the one given, else XMPPSERVICE_CONFIG, ./xmppservice.toml, "
         "the development server of this folder, /etc/xmppservice/xmppservice.toml.",
     )
+    parser.add_argument("--version", action="version", version=f"xmppservice {__version__}")
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
     groups: dict[str, Any] = {}
     for info in sorted([*LOCAL, *infos], key=lambda info: info.name):

@@ -19,7 +19,16 @@ from xmppservice.ctl.passwords import askPassword
 from xmppservice.hub.administration import AdministrationCommands
 from xmppservice.hub.commands import CommandError, CommandInfo, Result, checkArguments, declared
 from xmppservice.hub.modulecommands import ModuleCommands
-from xmppservice.settings import Found, Overrides, Settings, SettingsError, discover, settingsFor
+from xmppservice.settings import (
+    Found,
+    Overrides,
+    Settings,
+    SettingsError,
+    controlSocket,
+    dataFolder,
+    discover,
+    settingsFor,
+)
 
 SUCCESS, FAILURE, NOT_RUNNING, INTERRUPTED = 0, 1, 3, 130
 """Exit codes; a wrong command line is 2, as argparse has it."""
@@ -65,8 +74,8 @@ class Session:
         try:
             result = self._perform(next(i for i in (*LOCAL, *known) if i.name == parsed.command), parsed)
             return self._show(result, parsed.json)
-        except NotRunning:
-            return self._complain(CommandError("the server is not running"), NOT_RUNNING)
+        except NotRunning as error:
+            return self._complain(CommandError("the server is not running", f"nobody listens on {error}"), NOT_RUNNING)
         except SettingsError as error:
             return self._complain(CommandError(str(error)), FAILURE)
         except CommandError as error:
@@ -77,7 +86,7 @@ class Session:
     def _serverCommands(self, common: Any) -> list[CommandInfo]:
         """The commands of the running server, for a name (or a call for help) that the built-in ones do not explain."""
         try:
-            client = Client(self._settings(common).controlSocket)
+            client = Client(self._socket(common)[0])
         except (NotRunning, CommandError, SettingsError):
             return []
         try:
@@ -87,16 +96,33 @@ class Session:
         finally:
             client.close()
 
-    def _settings(self, parsed: Any) -> Settings:
+    def _found(self, parsed: Any) -> tuple[Found, str | None]:
+        """The configuration that holds, and the data folder if the command line names it."""
         found = discover(parsed.config, self.environ, self.folder)
-        overrides = Overrides(data=os.path.join(self.folder, parsed.data) if parsed.data else None)
         if found is None and parsed.data:
             # A server started with nothing but --data; its socket is there whatever its hosts are.
             found = Found(folder=self.folder)
         if found is None:
             raise _NOWHERE
+        return found, os.path.join(self.folder, parsed.data) if parsed.data else None
+
+    def _settings(self, parsed: Any) -> Settings:
+        found, data = self._found(parsed)
         modules, defaults = self.composition.modules()
-        return settingsFor(found, modules, defaults, overrides)
+        return settingsFor(found, modules, defaults, Overrides(data=data))
+
+    def _socket(self, parsed: Any) -> tuple[str, Settings | SettingsError]:
+        """Where the server listens, and its settings or what is wrong with them: a server that runs goes on with
+        what it has read, and can be commanded whatever the files say now.
+        """
+        try:
+            settings = self._settings(parsed)
+        except SettingsError as error:
+            data = dataFolder(*self._found(parsed))
+            if data is None:
+                raise
+            return controlSocket(data), error
+        return settings.controlSocket, settings
 
     def _perform(self, info: CommandInfo, parsed: Any) -> Result:
         if info.name == "init":
@@ -108,14 +134,13 @@ class Session:
             from xmppservice.ctl.example import optionsTable
 
             return optionsTable(self.composition.modules()[0])
-        settings = self._settings(parsed)
         if info.name == "check":
             from xmppservice.ctl.check import check
 
-            return check(settings)
-        return self._command(info, settings, parsed)
+            return check(self._settings(parsed))
+        return self._command(info, *self._socket(parsed), parsed)
 
-    def _command(self, info: CommandInfo, settings: Settings, parsed: Any) -> Result:
+    def _command(self, info: CommandInfo, path: str, settings: Settings | SettingsError, parsed: Any) -> Result:
         """Gather the arguments, first what can be judged at once, then run the command where it can run."""
         arguments = argumentsOf(info, parsed)
         tables = [argument.name for argument in info.arguments if argument.kind == "table"]
@@ -124,8 +149,10 @@ class Session:
         for name in tables:
             arguments[name] = readAccounts(os.path.join(self.folder, getattr(parsed, name)))
         try:
-            client = Client(settings.controlSocket)
+            client = Client(path)
         except NotRunning:
+            if isinstance(settings, SettingsError):
+                raise settings from None
             if not info.offline:
                 raise
             self._ask(arguments, secrets)

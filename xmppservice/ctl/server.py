@@ -125,8 +125,8 @@ class ControlProtocol(Protocol):
         """Write down who changes what, without secrets."""
         if info.changes:
             plain = {a.name for a in info.arguments if a.kind not in ("secret", "table")}
-            shown = " ".join(str(value) for key, value in arguments.items() if key in plain)
-            _log.info("uid {user}: {command} {shown}", user=self._user, command=info.name, shown=shown)
+            words = [info.name, *(str(value) for key, value in arguments.items() if key in plain)]
+            _log.info("uid {user}: {command}", user=self._user, command=" ".join(words))
 
     def _result(self, result: Result) -> None:
         rows = [list(row) for row in result.rows]

@@ -128,7 +128,7 @@ class Register(HostModule):
     def _fields(self, stream: IStream) -> Element:
         """What a new account needs (section 3.1), or where it is made (section 5)."""
         if self.options.open and self._isSafe(stream):
-            return _fieldsAndForm()
+            return _fieldsAndForm(self.options.passwordLength)
         if not self.options.url:
             raise StanzaError("service-unavailable")
         query = Element(ns.REGISTER, "query")
@@ -271,21 +271,25 @@ class Register(HostModule):
             raise StanzaError("not-authorized", type="modify", text="This needs TLS.")
 
 
-def _form() -> Form:
+def _instructions(length: int) -> str:
+    return f"Choose a username and a password of {length} characters or more."
+
+
+def _form(length: int) -> Form:
     """The form of section 13.4.1, with what we need."""
-    form = Form("form", ns.REGISTER, "Registration", ("Choose a username and a password.",))
+    form = Form("form", ns.REGISTER, "Registration", (_instructions(length),))
     form.add("username", (), "text-single", "Username", required=True)
     form.add("password", (), "text-private", "Password", required=True)
     return form
 
 
-def _fieldsAndForm() -> Element:
+def _fieldsAndForm(length: int) -> Element:
     """Fields for simple clients, and a form for the others (section 6)."""
     query = Element(ns.REGISTER, "query")
-    query.child(ns.REGISTER, "instructions", None, "Choose a username and a password.")
+    query.child(ns.REGISTER, "instructions", None, _instructions(length))
     query.child(ns.REGISTER, "username")
     query.child(ns.REGISTER, "password")
-    query.add(_form().toElement())
+    query.add(_form(length).toElement())
     return query
 
 

@@ -83,7 +83,7 @@ class StoredAdministration:
         hostId = await self._database.accounts.hostId(self._domain(jid))
         record = await self._database.accounts.secrets(hostId, jid.local)
         if record is None:
-            raise CommandError(f"there is no account {jid.bare}", f"xmppctl user add {jid.bare}")
+            raise CommandError(f"there is no account {jid.bare}", f"those there are: xmppctl user list {jid.domain}")
         return record.id
 
     async def _secretsOf(self, password: str) -> bytes:

@@ -4,6 +4,7 @@ from xmppservice.settings.build import Modules
 from xmppservice.settings.files import (
     Found,
     complaint,
+    dataFolder,
     developmentSettings,
     discover,
     loadSettings,
@@ -16,6 +17,7 @@ from xmppservice.settings.model import (
     PortSettings,
     Settings,
     SettingsError,
+    controlSocket,
 )
 from xmppservice.settings.sections import TLS, Auth, Database, Limits, Listen
 
@@ -34,6 +36,8 @@ __all__ = [
     "Settings",
     "SettingsError",
     "complaint",
+    "controlSocket",
+    "dataFolder",
     "developmentSettings",
     "discover",
     "loadSettings",

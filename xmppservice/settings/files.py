@@ -16,6 +16,7 @@ from xmppservice.protocol.jid import InvalidJID, prepareDomain
 from xmppservice.settings.build import Context, Modules, build, checkEndpoint
 from xmppservice.settings.location import locate
 from xmppservice.settings.model import Overrides, Settings, SettingsError
+from xmppservice.settings.sections import Main
 
 SYSTEM_FILE = "/etc/xmppservice/xmppservice.toml"
 LOCAL_FILE = "xmppservice.toml"
@@ -119,6 +120,21 @@ def developmentSettings(
     except OptionError as error:
         raise SettingsError(str(error)) from None
     return attrs.evolve(settings, development=True)
+
+
+def dataFolder(found: Found, given: str | None = None) -> str | None:
+    """The data folder of a configuration that may be wrong elsewhere, `given` in place of its own; None if it cannot
+    be told.
+    """
+    if given is not None or found.file is None:
+        return os.path.abspath(given or os.path.join(found.folder or ".", DEVELOPMENT_FOLDER))
+    data: Any = Main().data
+    try:
+        for path in _paths(found.file):
+            data = _read(path).table.get("data", data)
+    except SettingsError:
+        return None
+    return os.path.join(os.path.dirname(os.path.abspath(found.file)), data) if isinstance(data, str) else None
 
 
 def _paths(path: str) -> list[str]:

@@ -75,6 +75,11 @@ class Differences:
         return bool(self.runtime or self.restart)
 
 
+def controlSocket(data: str) -> str:
+    """The control socket of a server that keeps its things in the folder `data`."""
+    return os.path.join(data, "control.sock")
+
+
 @attrs.frozen
 class Settings:
     """A whole configuration.
@@ -101,7 +106,7 @@ class Settings:
     @property
     def controlSocket(self) -> str:
         """The unix socket by which xmppctl talks to the running server."""
-        return os.path.join(self.data, "control.sock")
+        return controlSocket(self.data)
 
     @property
     def inMemory(self) -> bool:
