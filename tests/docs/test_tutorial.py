@@ -11,6 +11,8 @@ import time
 import unittest
 from pathlib import Path
 
+import pytest
+
 from tests.interop.processes import Child, accepts, freePort, waitFor
 from tests.sources import ROOT
 
@@ -22,13 +24,12 @@ def environment(*folders: Path) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (*folders, ROOT)))}
 
 
-def test_notesTests() -> None:
-    """The tests that the tutorial shows pass."""
-    tests = str(LISTINGS / "notes" / "test_notes.py")
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", tests]
-    done = subprocess.run(
-        command, env=environment(LISTINGS / "notes"), capture_output=True, text=True, timeout=120, check=False
-    )
+@pytest.mark.parametrize("name", ["notes", "stamp"])
+def test_listings(name: str) -> None:
+    """The tests of the tutorial's modules pass."""
+    folder = LISTINGS / name
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(folder / f"test_{name}.py")]
+    done = subprocess.run(command, env=environment(folder), capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

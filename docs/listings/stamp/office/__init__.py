@@ -1,0 +1,1 @@
+"""Modules of our own, found on the path of Python."""
