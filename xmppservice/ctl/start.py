@@ -34,6 +34,8 @@ def initialise(domain: str, here: str, config: str | None, data: str | None, for
         raise CommandError(f"cannot write: {error}") from None
     option = f" --config {shlex.quote(name)}" if name != LOCAL_FILE else ""
     trusted = os.path.relpath(authority, here)
+    if trusted.startswith(os.pardir):
+        trusted = os.path.abspath(authority)
     return Result(
         f"{name} is written, with a development certificate for {domain}.\n"
         "Next:\n"
