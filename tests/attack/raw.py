@@ -81,9 +81,13 @@ class RawClient:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         self.socket.settimeout(PATIENCE)
         self.socket.bind((self.address, 0))
-        self.socket.connect(("127.0.0.1", port))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.closed = self.reset = False
+        try:
+            self.socket.connect(("127.0.0.1", port))
+        except ConnectionResetError:
+            # A refusal that was quicker than the word that the connection is open.
+            self.closed = self.reset = True
         self.jid = ""
         self.features = Element(ns.STREAM, "features")
         self.restart()

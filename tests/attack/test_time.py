@@ -145,7 +145,7 @@ def test_tooManyOfOneAddress(short: ShortServer) -> None:
     for client in crowd:
         client.send(header())
         try:
-            served.append(client.next(1) is not None)
+            served.append(client.next(5) is not None)
         except AssertionError:
             served.append(False)
     assert served.count(True) == PER_ADDRESS
