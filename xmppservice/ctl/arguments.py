@@ -18,6 +18,13 @@ LOCAL = (
     ),
     CommandInfo("check", "Check configuration, certificates, permissions, ports and libraries.", changes=False),
     CommandInfo("options", "List the keys of the configuration, with defaults.", changes=False),
+    CommandInfo(
+        "db backup",
+        "Copy the database, as it is at one moment, to a new file; the server may be running.",
+        (Argument("file", "The new file.", "text"),),
+        offline=True,
+        changes=False,
+    ),
 )
 """What needs no server and no database."""
 

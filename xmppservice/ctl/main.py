@@ -138,6 +138,10 @@ class Session:
             from xmppservice.ctl.check import check
 
             return check(self._settings(parsed))
+        if info.name == "db backup":
+            from xmppservice.ctl.backup import backup
+
+            return backup(self._settings(parsed), os.path.join(self.folder, parsed.file))
         return self._command(info, *self._socket(parsed), parsed)
 
     def _command(self, info: CommandInfo, path: str, settings: Settings | SettingsError, parsed: Any) -> Result:
