@@ -8,8 +8,9 @@ sent.
 
 from __future__ import annotations
 
+import time
 from collections import Counter, defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, fields
 
 
@@ -51,6 +52,8 @@ class Book:
         #: Id → (sender, recipient, running number of the pair).
         self.sent: dict[str, tuple[str, str, int]] = {}
         self.acked: set[str] = set()
+        #: When which ids were acknowledged (monotonic seconds).
+        self.acknowledgements: list[tuple[float, list[str]]] = []
         self.bounced: set[str] = set()
         #: Recipient → (message id, stanza id) in the order of arrival.
         self.arrivals: dict[str, list[tuple[str, str]]] = defaultdict(list)
@@ -68,6 +71,14 @@ class Book:
         """A message reached its recipient."""
         self.arrivals[recipient].append((id, stanzaId))
         self._arrived.add(id)
+
+    def acknowledge(self, ids: Iterable[str]) -> None:
+        """The server has taken these."""
+        known = len(self.acked)
+        new = list(ids)
+        self.acked.update(new)
+        if len(self.acked) > known:
+            self.acknowledgements.append((time.monotonic(), new))
 
     def forget(self) -> None:
         """What arrived until now does not count: whoever got it has lost it."""

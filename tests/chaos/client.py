@@ -315,7 +315,7 @@ class Client:
 
     def _acknowledge(self, h: int) -> None:
         assert self.acked <= h <= len(self.counted), f"{self.user}: h={h} of {len(self.counted)}, was {self.acked}"
-        self.book.acked.update(id for id, _ in self.counted[self.acked : h] if id is not None)
+        self.book.acknowledge(id for id, _ in self.counted[self.acked : h] if id is not None)
         self.acked = h
 
     def tick(self, now: float) -> None:

@@ -16,6 +16,9 @@ from tests.chaos.victim import Victim
 #: The same seed makes the same decisions; what the machine makes of them is another matter.
 SEED = int(os.environ.get("XMPPSERVICE_CHAOS_SEED", "0")) or secrets.randbelow(1 << 32) + 1
 
+#: The long versions, for `make chaos`.
+LONG = os.environ.get("XMPPSERVICE_CHAOS_LONG", "") not in ("", "0")
+
 Say = Callable[[str], None]
 
 

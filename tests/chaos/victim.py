@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -41,20 +42,37 @@ FORGET_ON_RESUME = (
     "from xmppservice.protocol.stream.resume import ResumeQueue; "
     "ResumeQueue.unacknowledged = property(lambda self: []); "
 )
+#: Code that is no sabotage: the disk of `tests.chaos.inside.disk`, ruled from the folder of rules.
+RULED_DISK = "from tests.chaos.inside import disk; disk.install('rules'); "
+NO_SYNC = (
+    "from xmppservice.storage.database import Database; "
+    "Database.__init__.__kwdefaults__['pragmas'] = ('synchronous=OFF',); "
+)
+#: A writer that keeps a failed batch to itself.
+SILENT_FAILURE = (
+    "from tests.chaos.inside import writers; writers.before("
+    "'from xmppservice.storage.batches import Batches; Batches._allFailed = lambda *rest: []'); "
+)
 
 
 class Victim:
     """A server process that is not spared."""
 
-    def __init__(self, folder: Path, users: Sequence[str], sabotage: str = "", more: str = "") -> None:
+    def __init__(
+        self, folder: Path, users: Sequence[str], sabotage: str = "", more: str = "", idle: bool = False
+    ) -> None:
         self.folder, self._sabotage = folder, sabotage
         self.port = freePort()
         self._config = folder / "xmppservice.toml"
         self._config.write_text(_CONFIG.format(port=self.port, direct=freePort(), more=more, domain=DOMAIN), "utf-8")
         self._log = folder / "server.log"
         self.process: subprocess.Popen[bytes] | None = None
+        #: Where the test tells code inside the server what to do.
+        self.rules = folder / "rules"
+        self.rules.mkdir()
         self._import(users)
-        self.start()
+        if not idle:
+            self.start()
 
     def _import(self, users: Sequence[str]) -> None:
         accounts = self.folder / "accounts"
@@ -101,6 +119,17 @@ class Victim:
     def log(self) -> str:
         """Everything that the processes have written."""
         return self._log.read_text("utf-8", "replace")
+
+    @property
+    def data(self) -> Path:
+        """The data folder."""
+        return self.folder / "var"
+
+    @property
+    def memory(self) -> int:
+        """The resident bytes of the server, without its writer."""
+        assert self.process is not None
+        return int(Path(f"/proc/{self.process.pid}/statm").read_text("ascii").split()[1]) * resource.getpagesize()
 
     @property
     def writer(self) -> int:
