@@ -61,8 +61,8 @@ WORKLOADS: dict[str, Workload] = {
     "presence": Workload(lambda target, pid, o: presence.presence(target, pid, o.seconds), False, _ring),
     "login": Workload(lambda target, pid, o: login.login(target, pid, o.logins), False, _logins),
     "login-tls": Workload(lambda target, pid, o: login.login(target, pid, o.logins), True, _logins),
-    "idle": Workload(lambda target, pid, o: presence.idle(target, pid, o.sessions), False, _sessions, True),
-    "idle-tls": Workload(lambda target, pid, o: presence.idle(target, pid, o.sessions), True, _sessions, True),
+    "idle": Workload(lambda target, pid, o: presence.idle(target, pid, o.sessions, o.hold), False, _sessions, True),
+    "idle-tls": Workload(lambda target, pid, o: presence.idle(target, pid, o.sessions, o.hold), True, _sessions, True),
 }
 
 
@@ -74,6 +74,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--rate", type=float, default=1000.0, help="messages a second of `rate` (%(default)s)")
     parser.add_argument("--logins", type=int, default=1000, help="users of `login` (%(default)s)")
     parser.add_argument("--sessions", type=int, default=5000, help="sessions of `idle`, at most 5000 (%(default)s)")
+    parser.add_argument("--hold", type=float, default=10.0, help="seconds of silence in `idle` (%(default)s)")
     parser.add_argument("--tls-kind", choices=("starttls", "direct"), default="starttls")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
     parser.add_argument("--folder", type=Path, help="server's folder, kept; a second run finds users and rosters done")
@@ -120,12 +121,12 @@ def _server(options: argparse.Namespace, stack: ExitStack) -> LocalServer | None
     server = LocalServer(folder.resolve(), options.password, options.profile and options.profile.resolve())
     stack.callback(server.stop)
     start = time.perf_counter()
-    new = server.importUsers(_users(options))
+    new = server.importUsers(usersOf(options))
     print(f"{new} users imported in {time.perf_counter() - start:.1f} s", flush=True)
     return server
 
 
-def _users(options: argparse.Namespace) -> list[int]:
+def usersOf(options: argparse.Namespace) -> list[int]:
     """The users that the chosen workloads need, whole rings."""
     wanted = {number // RING for name in options.names for number in WORKLOADS[name].users(options)}
     return [ring * RING + place for ring in sorted(wanted) for place in range(RING)]
@@ -165,7 +166,7 @@ def _runAll(options: argparse.Namespace, server: LocalServer | None) -> tuple[li
 def _fill(options: argparse.Namespace, target: Target) -> int:
     """Fill the rosters of all rings in use."""
     made = 0
-    for first in sorted({number - number % RING for number in _users(options)}):
+    for first in sorted({number - number % RING for number in usersOf(options)}):
         made += fillRosters(target, first, presence.CONTACTS if first == presence.FIRST else CONTACTS)
     return made
 

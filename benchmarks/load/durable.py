@@ -196,7 +196,7 @@ def offline(target: Target, pid: int, seconds: float) -> Result:
     """Messages to users who are offline; the figure is acknowledged messages."""
     book = Book()
     with crowd(target) as people:
-        _collect(people)
+        _collect(people, silence=0.5)
         with people.opened(people.session(n, "bench", True) for n in range(PAIRS)) as live:
             senders = [_Depositor(session, number, book) for number, session in enumerate(live)]
             for sender in senders * BATCHES:
@@ -206,14 +206,15 @@ def offline(target: Target, pid: int, seconds: float) -> Result:
             book.sending = False
             _finish(people, [sender.requests for sender in senders], book)
         sent = sum(sender.sent for sender in senders)
-        kept, copies = _collect(people)
+        # Pages follow each other as they are taken; a busy machine may hold one up for a while.
+        kept, copies = _collect(people, silence=2.0)
     if (kept, copies) != (sent, sent):
         book.problems.append(f"of {sent} messages kept {kept} arrived, {copies} with repetitions")
     result = Result("offline", target.tls, "msg", problems=book.problems)
     return _withAcks(watch.fill(result, count, acks), acks)
 
 
-def _collect(people: Crowd) -> tuple[int, int]:
+def _collect(people: Crowd, silence: float) -> tuple[int, int]:
     """Log the recipients in and take what was kept for them: (different messages, all messages)."""
     seen: list[bytes] = []
 
@@ -230,6 +231,5 @@ def _collect(people: Crowd) -> tuple[int, int]:
 
     sessions = (people.session(n) for n in range(OFFLINE_FIRST, OFFLINE_FIRST + OFFLINE_USERS))
     with people.opened(sessions, take) as live:
-        # Pages follow each other as they are taken; a busy machine may hold one up for a while.
-        settle(people.loop, live, silence=2.0)
+        settle(people.loop, live, silence)
     return len(set(seen)), len(seen)

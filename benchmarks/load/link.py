@@ -94,6 +94,13 @@ class Link:
             raise LoadError(f"TLS handshake failed: {problem}") from problem
         return True
 
+    def spoken(self) -> tuple[str, str]:
+        """Protocol version and cipher; empty without TLS."""
+        if not isinstance(self.sock, ssl.SSLSocket):
+            return "", ""
+        cipher = self.sock.cipher()
+        return self.sock.version() or "", cipher[0] if cipher else ""
+
     def close(self) -> None:
         """Forget the connection; safe to call twice."""
         if self.fd >= 0:

@@ -3,12 +3,14 @@
 import datetime
 import ipaddress
 import os
+import secrets
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
@@ -43,11 +45,28 @@ enabled = false
 
 
 def freePort() -> int:
-    """A port on loopback that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+    """A port on loopback that nobody listens on now, and that the kernel gives to no outgoing connection.
+
+    A server that is stopped and started again must find its port free beside thousands of client connections.
+    """
+    lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    for _ in range(100):
+        port = 10_000 + secrets.randbelow(max(1, lowest - 10_000))
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
         return port
+    raise LoadError(f"no free port between 10000 and {lowest}")
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """Two PEM files."""
+
+    chain: Path
+    key: Path
 
 
 class LocalServer:
@@ -67,7 +86,7 @@ class LocalServer:
         text = _CONFIG.format(port=self.port, tlsPort=self.tlsPort, domain=DOMAIN)
         self._config.write_text(text)
         self._config.chmod(0o600)
-        _certificate(folder / "certs")
+        certificate(folder / "certs")
 
     def importUsers(self, numbers: Iterable[int]) -> int:
         """Create the users that an earlier run in this folder has not created; the server must be down."""
@@ -147,15 +166,20 @@ def _listens(port: int) -> bool:
     return True
 
 
-def _certificate(folder: Path) -> None:
-    """A self-signed P-256 certificate for the benchmark's host, made once."""
-    if (folder / f"{DOMAIN}.key").exists():
-        return
+def certificate(folder: Path) -> Certificate:
+    """A self-signed P-256 certificate for the benchmark's host, made once in each folder."""
+    files = Certificate(folder / f"{DOMAIN}.crt", folder / f"{DOMAIN}.key")
+    if not files.key.exists():
+        _issue(files)
+    return files
+
+
+def _issue(files: Certificate) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, DOMAIN)])
     now = datetime.datetime.now(datetime.UTC)
     names = [x509.DNSName(DOMAIN), x509.IPAddress(ipaddress.IPv4Address("127.0.0.1"))]
-    certificate = (
+    issued = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
@@ -166,10 +190,10 @@ def _certificate(folder: Path) -> None:
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .sign(key, hashes.SHA256())
     )
-    (folder / f"{DOMAIN}.crt").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    files.chain.write_bytes(issued.public_bytes(serialization.Encoding.PEM))
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    descriptor = os.open(folder / f"{DOMAIN}.key", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    descriptor = os.open(files.key, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as out:
         out.write(private)

@@ -1,0 +1,182 @@
+"""Runs every workload against our server, Prosody and ejabberd in turn, and prints one table."""
+
+import argparse
+import json
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from benchmarks.load import presence
+from benchmarks.load.link import LoadError
+from benchmarks.load.meter import readCpu
+from benchmarks.peers import about, debian
+from benchmarks.peers.process import Peer
+from benchmarks.peers.servers import COLUMNS, Column, build, checkRosters, prepareAll, ringContacts, target, tlsSpoken
+from benchmarks.peers.table import Report, Row
+from benchmarks.run import WORKLOADS, usersOf
+
+#: How long things take: the whole comparison, and a quick look.
+FULL = {"passes": 3, "seconds": 2.5, "logins": 300, "sessions": 1000, "hold": 10.0}
+QUICK = {"passes": 1, "seconds": 1.5, "logins": 200, "sessions": 500, "hold": 6.0}
+#: Processor time the servers that are not measured may use together, in cores, before the run is called disturbed.
+QUIET = 0.03
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The command line."""
+    names = [column.name for column in COLUMNS]
+    parser = argparse.ArgumentParser(prog="benchmarks.peers", description=__doc__)
+    parser.add_argument("--only", default=",".join(WORKLOADS), help="workloads, separated by commas: %(default)s")
+    parser.add_argument("--servers", default=",".join(names), help="servers, separated by commas: %(default)s")
+    parser.add_argument("--quick", action="store_true", help="one short pass: a look, not a measurement")
+    for name, kind in (("passes", int), ("seconds", float), ("logins", int), ("sessions", int), ("hold", float)):
+        parser.add_argument(f"--{name}", type=kind, help=f"default {FULL[name]}, with --quick {QUICK[name]}")
+    parser.add_argument("--rate", type=float, default=1000.0, help="messages a second of `rate` (%(default)s)")
+    parser.add_argument("--contacts", type=int, default=20, help="everybody's contacts (%(default)s)")
+    parser.add_argument("--modules", choices=("alike", "shipped"), default="alike", help="the others' modules: those "
+                        "whose features ours has, or Debian's list (%(default)s)")  # fmt: skip
+    parser.add_argument("--tls-kind", choices=("starttls", "direct"), default="starttls")
+    parser.add_argument("--no-install", action="store_true", help="install nothing; leave out servers that are missing")
+    parser.add_argument("--rst", type=Path, metavar="FILE", help="also write the tables there")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write every run's figures there")
+    options = parser.parse_args(arguments)
+    for name, value in (QUICK if options.quick else FULL).items():
+        if getattr(options, name) is None:
+            setattr(options, name, value)
+    options.names, chosen = options.only.split(","), options.servers.split(",")
+    for given, known in ((options.names, list(WORKLOADS)), (chosen, names)):
+        if unknown := [name for name in given if name not in known]:
+            parser.error(f"no {', '.join(unknown)}; there are {', '.join(known)}")
+    if options.sessions > presence.FIRST:
+        parser.error(f"--sessions: at most {presence.FIRST}")
+    options.columns = [column for column in COLUMNS if column.name in chosen and _needed(column, options.names)]
+    return options
+
+
+def _needed(column: Column, workloads: Sequence[str]) -> bool:
+    return any(column.runs(name) for name in workloads)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run; 0 if every server delivered everything exactly once, else 1."""
+    options = parse(arguments)
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    start = time.perf_counter()
+    try:
+        _installed(options)
+        with ExitStack() as stack:
+            comparison = Comparison(options, stack)
+            for number in range(options.passes):
+                comparison.onePass(number)
+    except LoadError as problem:
+        print(f"benchmarks: {problem}", file=sys.stderr)
+        return 1
+    facts = comparison.facts | {"minutes": f"{(time.perf_counter() - start) / 60:.1f}"}
+    publish(options, facts, comparison.rows)
+    return 0 if all(row["ok"] for row in comparison.rows) else 1
+
+
+def _installed(options: argparse.Namespace) -> None:
+    """Install the packages that the chosen servers need, or leave those servers out."""
+    for column in list(options.columns):
+        wanted = [name for name in debian.PACKAGES if _uses(column, name)]
+        if options.no_install and not all(map(debian.version, wanted)):
+            print(f"{column.title}: left out, not installed")
+            options.columns.remove(column)
+        elif not options.no_install and (new := debian.install(wanted)):
+            print(f"installed {', '.join(new)}", flush=True)
+    if not options.columns:
+        raise LoadError("no server is left to measure")
+
+
+def _uses(column: Column, package: str) -> bool:
+    """Whether a server needs this package: its own, and the driver if it keeps things in SQLite."""
+    server = "prosody" if package in ("prosody", "lua-dbi-sqlite3") else "ejabberd"
+    return column.name.startswith(server) and ("sqlite" not in package or "sqlite" in column.name)
+
+
+def publish(options: argparse.Namespace, facts: dict[str, str], rows: list[Row]) -> None:
+    """Print the tables; write the files that were asked for."""
+    tables = Report(rows).tables()
+    lines = about.lines(facts, rows)
+    print("\n" + "\n".join([*(table.text() for table in tables), *lines]), flush=True)
+    if options.json:
+        options.json.write_text(json.dumps({"about": facts, "rows": rows}, indent=1) + "\n")
+    if options.rst:
+        text = ".. Made by ``make bench-peers``; do not edit.\n\n"
+        text += "\n".join([*(table.rst() for table in tables), *(f"* {line}" for line in lines)])
+        options.rst.write_text(text + "\n")
+
+
+class Comparison:
+    """The servers of one run, their folder, and what was measured so far."""
+
+    def __init__(self, options: argparse.Namespace, stack: ExitStack) -> None:
+        self._options = options
+        self._columns: list[Column] = options.columns
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="xmppservice-peers-")))
+        self._servers: dict[str, Peer] = build([column.name for column in self._columns], folder, options.modules)
+        for server in self._servers.values():
+            stack.callback(server.stop)
+        self.rows: list[Row] = []
+        start = time.perf_counter()
+        self._contacts = ringContacts(usersOf(options), self._contactsOf)
+        prepareAll(self._servers, self._contacts)
+        print(f"{len(self._contacts)} users on {len(self._servers)} servers in {time.perf_counter() - start:.0f} s")
+        self.facts = about.facts(options)
+
+    def _contactsOf(self, first: int) -> int:
+        return presence.CONTACTS if first == presence.FIRST else int(self._options.contacts)
+
+    def onePass(self, number: int) -> None:
+        """Fresh processes; each workload against each server in turn, another one first in each pass."""
+        shift = number % len(self._columns)
+        order = [*self._columns[shift:], *self._columns[:shift]]
+        print(f"pass {number + 1} of {self._options.passes}", flush=True)
+        for column in order:
+            server = self._servers[column.name]
+            server.start()
+            if number == 0:
+                checkRosters(server, self._contacts)
+                self.facts[f"tls {column.name}"] = tlsSpoken(server, self._options.tls_kind)
+        for workload in self._options.names:
+            # Memory hardly varies, and opening thousands of sessions takes long: once is enough.
+            if number and WORKLOADS[workload].fresh:
+                continue
+            for column in order:
+                if column.runs(workload):
+                    self._one(workload, column, number)
+        for server in self._servers.values():
+            server.stop()
+
+    def _one(self, name: str, column: Column, number: int) -> None:
+        """One workload against one server, while the others are idle."""
+        work, server, options = WORKLOADS[name], self._servers[column.name], self._options
+        if work.fresh:
+            server.stop()
+            server.start()
+        others = [other for other in self._servers.values() if other is not server]
+        before, start = [readCpu(other.pid) for other in others], time.perf_counter()
+        row: dict[str, object] = {"server": column.name, "workload": name, "pass": number}
+        try:
+            result = work.run(target(server, options.tls_kind if work.tls else "none"), server.pid, options)
+            row = result.asDict() | row
+        except LoadError as problem:
+            row |= {"ok": False, "problems": [str(problem)]}
+        busy = sum(sum(readCpu(other.pid).since(then)) for other, then in zip(others, before, strict=True))
+        row["othersCores"] = busy / 1e6 / (time.perf_counter() - start)
+        self.rows.append(row)
+        print(about.progress(row, QUIET), flush=True)
+        if not row["ok"]:
+            # What is left of a run that broke off must not disturb the next ones.
+            server.stop()
+            server.start()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,152 @@
+"""The servers that are compared, in the order of the columns."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.load.crowd import RING, crowd, fillRosters
+from benchmarks.load.dialogue import Target
+from benchmarks.load.link import LoadError
+from benchmarks.load.local import DOMAIN, LocalServer, certificate
+from benchmarks.peers import ejabberd, prosody
+from benchmarks.peers.ejabberd import NO_BUSY_WAIT, Ejabberd, EjabberdKind
+from benchmarks.peers.process import Peer
+from benchmarks.peers.prosody import Prosody, ProsodyKind
+
+PASSWORD = "password"
+
+
+@dataclass(frozen=True)
+class Column:
+    """One server of the comparison."""
+
+    name: str
+    title: str
+    #: The workloads it runs; empty for all.
+    only: frozenset[str] = frozenset()
+
+    def runs(self, workload: str) -> bool:
+        """Whether it takes part in this workload."""
+        return not self.only or workload in self.only
+
+
+_OFFLINE = frozenset({"offline"})
+
+COLUMNS = (
+    Column("own", "xmppservice"),
+    Column("prosody", "Prosody"),
+    Column("prosody-tuned", "Prosody, tuned"),
+    Column("ejabberd", "ejabberd"),
+    Column("ejabberd-s1", "ejabberd, one scheduler"),
+    Column("ejabberd-nobw", "ejabberd, no busy-wait"),
+    Column("prosody-sqlite", "Prosody, SQLite", _OFFLINE),
+    Column("ejabberd-sqlite", "ejabberd, SQLite", _OFFLINE),
+)
+OWN = COLUMNS[0].name
+
+
+class Own:
+    """Our own server, with the interface of the others."""
+
+    def __init__(self, folder: Path) -> None:
+        self.name = OWN
+        self._server = LocalServer(folder, PASSWORD)
+        self.port, self.tlsPort = self._server.port, self._server.tlsPort
+
+    @property
+    def pid(self) -> int:
+        """The main process; the writer is its child."""
+        return self._server.pid
+
+    def prepare(self, contacts: dict[int, list[int]]) -> None:
+        """Import the users; subscribe them to each other over the protocol."""
+        self._server.importUsers(contacts)
+        self.start()
+        for first in sorted({number - number % RING for number in contacts}):
+            fillRosters(target(self, "none"), first, len(contacts[first]))
+        self.stop()
+
+    def start(self) -> None:
+        """Start and wait until it listens."""
+        self._server.start()
+
+    def stop(self) -> None:
+        """Stop; safe to call twice."""
+        self._server.stop()
+
+
+def target(server: Peer, tls: str) -> Target:
+    """Where the generator finds a server; all are asked for the same mechanism."""
+    return Target("127.0.0.1", server.port, server.tlsPort, DOMAIN, PASSWORD, tls, "SCRAM-SHA-1")
+
+
+def build(names: Iterable[str], folder: Path, modules: str) -> dict[str, Peer]:
+    """The chosen servers, configured in folders of their own below ``folder``, nothing started."""
+    (folder / "certificate").mkdir()
+    files = certificate(folder / "certificate")
+    prosodies, ejabberds = _prosodies(modules), _ejabberds(modules)
+    built: dict[str, Peer] = {}
+    for name in names:
+        if name in prosodies:
+            built[name] = Prosody(name, folder / name, PASSWORD, prosodies[name], files)
+        elif name in ejabberds:
+            built[name] = Ejabberd(name, folder / name, PASSWORD, ejabberds[name], files)
+        else:
+            built[name] = Own(folder / name)
+    return built
+
+
+def _prosodies(modules: str) -> dict[str, ProsodyKind]:
+    chosen = prosody.SHIPPED if modules == "shipped" else prosody.ALIKE
+    return {
+        "prosody": ProsodyKind("", chosen),
+        "prosody-tuned": ProsodyKind(prosody.TUNING, chosen),
+        "prosody-sqlite": ProsodyKind(prosody.TUNING, chosen, "sql"),
+    }
+
+
+def _ejabberds(modules: str) -> dict[str, EjabberdKind]:
+    chosen = tuple((ejabberd.SHIPPED if modules == "shipped" else ejabberd.ALIKE).items())
+    return {
+        "ejabberd": EjabberdKind((), chosen),
+        "ejabberd-s1": EjabberdKind(("+S", "1", *NO_BUSY_WAIT), chosen),
+        "ejabberd-nobw": EjabberdKind(NO_BUSY_WAIT, chosen),
+        "ejabberd-sqlite": EjabberdKind((), chosen, True),
+    }
+
+
+def ringContacts(numbers: Iterable[int], contacts: Callable[[int], int]) -> dict[int, list[int]]:
+    """Everybody's contacts: as many of the nearest neighbours in the ring as ``contacts`` says for the ring's first."""
+    made = {}
+    for number in numbers:
+        first = number - number % RING
+        steps = range(1, contacts(first) // 2 + 1)
+        places = [place for step in steps for place in (number + step, number - step)]
+        made[number] = [first + (place - first) % RING for place in places]
+    return made
+
+
+def prepareAll(servers: dict[str, Peer], contacts: dict[int, list[int]]) -> None:
+    """Create users and rosters everywhere; the ejabberds share one database, made once."""
+    source: Ejabberd | None = None
+    for server in servers.values():
+        if isinstance(server, Ejabberd) and source is not None:
+            ejabberd.copyDatabase(source, server)
+            continue
+        server.prepare(contacts)
+        if isinstance(server, Ejabberd):
+            source = server
+
+
+def checkRosters(server: Peer, contacts: dict[int, list[int]]) -> None:
+    """The first and the last ring's rosters, written into the server's storage, are what the server says."""
+    rings = sorted({number - number % RING for number in contacts})
+    for first in {rings[0], rings[-1]}:
+        if missing := fillRosters(target(server, "none"), first, len(contacts[first])):
+            raise LoadError(f"{server.name}: {missing} subscriptions missing from {first} on")
+
+
+def tlsSpoken(server: Peer, kind: str) -> str:
+    """Protocol version and cipher that the generator and this server agree on."""
+    with crowd(target(server, kind)) as people, people.opened([people.session(0)]) as live:
+        return " ".join(live[0].link.spoken())
