@@ -465,7 +465,9 @@ class StreamParser(TreeBuilder):
         assert expat is not None
         at = expat.CurrentByteIndex - self._base
         if node is None:
-            self._items.append((StreamEnd(), raw.find(b">", at) + 1 - self._lead))
+            # Expat stands before the end tag, but behind a root that is an empty element.
+            end = at if self._primer.endswith(b"/>") else raw.find(b">", at) + 1
+            self._items.append((StreamEnd(), end - self._lead))
             self._over = True
             self._expat = None
             return
