@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: run test check docs bench clean
+.PHONY: run test check docs bench fuzz clean
 
 run: $(VENV)/.ok
 	@exec $(BIN)/twistd --nodaemon --pidfile= xmpp $(ARGS)
@@ -22,6 +22,10 @@ docs: $(VENV)/.docs
 bench: $(VENV)/.ok
 	@$(BIN)/python -m benchmarks $(ARGS)
 
+# Long runs; `make fuzz ARGS=--help` shows which.
+fuzz: $(VENV)/.fuzz
+	@$(BIN)/python -m tests.fuzz $(ARGS)
+
 clean:
 	rm -rf $(VENV) build dist *.egg-info docs/_build .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
@@ -37,6 +41,10 @@ $(VENV)/.ok: setup.cfg pyproject.toml constraints.txt | $(VENV)/bin/python
 
 $(VENV)/.test: $(VENV)/.ok
 	@$(PIP) -e '.[test]'
+	@touch $@
+
+$(VENV)/.fuzz: $(VENV)/.test
+	@$(PIP) -e '.[fuzz]'
 	@touch $@
 
 $(VENV)/.docs: $(VENV)/.ok

@@ -12,26 +12,34 @@ from xmppservice.wire.element import XML_LANG, Element
 
 NASTY_TEXT = (
     "", " ", "0", "-1", "1", "true", "2147483648", "4294967296", "18446744073709551616", "1e9", "0x10", "NaN", "١٢",
-    "\u202e", "\u200b", "é", "e\u0301", "ﬁ", "İ", "ß", "\U0001f600", "\ufdd0", "a" * 300, "é" * 1024, "&<>'\"", "]]>",
+    "\u202e", "\u200b", "é", "e\u0301", "ﬁ", "İ", "ß", "\U0001f600", "\ufdd0", "a" * 300, "é" * 1024, "&<>'\"",
+    "]]>",
     "\t\n\r", "../..", "%s%n", "\\0", "' OR 1=1--", "none", "both", "remove", "subscribe", "result", "error", "get",
-    "set", "a@b@c", "@", "/", "a@", "@b", "localhost", "user1@localhost", "user1@localhost/r", "user1@localhost/", "x" * 1024,
+    "set", "a@b@c", "@", "/", "a@", "@b", "localhost", "user1@localhost", "user1@localhost/r",
+    "user1@localhost/", "x" * 1024,
     "a@localhost/" + "r" * 1023, "a@" + "b" * 64 + ".c", "xn--a", "[::1]", "1969-07-21T02:56:15Z",
     "9999-99-99T99:99:99Z",
 )  # fmt: skip
 NAMES = (
-    "query", "item", "x", "iq", "message", "presence", "error", "body", "r", "a", "enable", "resume", "stream", "group",
-    "ping", "vCard", "auth", "response", "bind", "resource", "field", "value", "set", "block", "c", "delay", "status",
+    "query", "item", "x", "iq", "message", "presence", "error", "body", "r", "a", "enable", "resume", "stream",
+    "group",
+    "ping", "vCard", "auth", "response", "bind", "resource", "field", "value", "set", "block", "c", "delay",
+    "status",
 )  # fmt: skip
 SPACES = (
     ns.CLIENT, ns.STREAM, ns.SM, ns.SASL, ns.TLS, ns.BIND, ns.STANZA_ERRORS, ns.PING, "", "jabber:server",
-    "jabber:x:data", "jabber:iq:roster", "jabber:iq:register", "vcard-temp", "urn:xmpp:blocking", "jabber:iq:private", "urn:x" * 80, "é",
+    "jabber:x:data", "jabber:iq:roster", "jabber:iq:register", "vcard-temp", "urn:xmpp:blocking",
+    "jabber:iq:private", "urn:x" * 80, "é",
     "http://jabber.org/protocol/disco#info", "urn:xmpp:sid:0", "urn:xmpp:delay", "jabber:iq:last",
 )  # fmt: skip
 ATTRIBUTES = ("to", "from", "id", "type", "xmlns:", "node", "jid", "h", "previd", "subscription", "var", "ver", "max")
 FRAGMENTS = (
-    b"\0", b"\xff", b"\xc0\x80", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xef\xbf\xbf", b"\xef\xbb\xbf", b"\xfe\xff",
-    b"&", b"&lt;", b"&#0;", b"&#x110000;", b"&a;", b"<", b">", b"'", b'"', b"]]>", b"<![CDATA[", b"<!--", b"-->", b"<?x?>",
-    b"</", b"/>", b"<!DOCTYPE a>", b"<?xml version='1.0'?>", b"xmlns='", b"xmlns:a=''", b"</stream:stream>", b" ", b"\n",
+    b"\0", b"\xff", b"\xc0\x80", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xef\xbf\xbf", b"\xef\xbb\xbf",
+    b"\xfe\xff",
+    b"&", b"&lt;", b"&#0;", b"&#x110000;", b"&a;", b"<", b">", b"'", b'"', b"]]>", b"<![CDATA[", b"<!--",
+    b"-->", b"<?x?>",
+    b"</", b"/>", b"<!DOCTYPE a>", b"<?xml version='1.0'?>", b"xmlns='", b"xmlns:a=''", b"</stream:stream>",
+    b" ", b"\n",
     b"\r", b"<stream:stream>", b"<a", b"<a/>", b"<r xmlns='urn:xmpp:sm:3'/>", b"A" * 5000, b"<a>" * 40, b"</iq>",
     b"</message>",
 )  # fmt: skip
@@ -115,7 +123,8 @@ def _graft(node: Element, chance: Chance) -> None:
 
 
 _TREE: tuple[Callable[[Element, Chance], None], ...] = (
-    _value, _value, _value, _attribute, _attribute, _without, _without, _rename, _space, _text, _onlyText, _drop, _drop,
+    _value, _value, _value, _attribute, _attribute, _without, _without, _rename, _space, _text, _onlyText,
+    _drop, _drop,
     _double, _shuffle, _wrap, _graft,
 )  # fmt: skip
 

@@ -10,17 +10,14 @@ from io import BytesIO
 from xml.dom import minidom
 from xml.etree import ElementTree
 
+from lxml import etree
+
 from tests.fuzz.examples import HEADER, ROOMY
 from tests.fuzz.sessions import FOOTER
 from xmppservice.wire import ns
 from xmppservice.wire.element import Element
 from xmppservice.wire.items import Item, ParseError, StreamEnd, StreamHeader
 from xmppservice.wire.parser import StreamParser
-
-try:
-    from lxml import etree
-except ImportError:  # pragma: no cover - a machine without it compares with expat's builders alone
-    etree = None
 
 Found = tuple[Item, int]
 Read = Callable[[Iterable[bytes]], list[Found]]
@@ -139,7 +136,7 @@ def dom(document: bytes) -> list[Element]:
     return top.elements()
 
 
-OTHERS: tuple[Other, ...] = (elementTree, dom) if etree is None else (libxml, elementTree, dom)
+OTHERS: tuple[Other, ...] = (libxml, elementTree, dom)
 
 
 def disagreement(data: bytes, others: Sequence[Other] = OTHERS, reading: Read = read) -> str:
