@@ -8,6 +8,8 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from twisted.application.service import IService
@@ -17,11 +19,13 @@ from twisted.internet import reactor as _reactor
 from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 from twisted.python import usage
+from twisted.python.components import Componentized
 from twisted.python.failure import Failure
 
 from xmppservice.hub.loader import ModuleError
 from xmppservice.hub.service import StartFailed
 from xmppservice.server import ModuleCatalogue, XMPPServer
+from xmppservice.server.logfiles import linesFor, sameTarget, useFor
 from xmppservice.settings import Found, Overrides, Settings, SettingsError, discover, settingsFor
 
 log = Logger()
@@ -88,6 +92,22 @@ def readSettings(options: Options, catalogue: ModuleCatalogue) -> Settings:
     return settingsFor(found, catalogue, catalogue.defaults, options.overrides())
 
 
+class Served(XMPPServer):
+    """The server under twistd: the application that it joins gets our log."""
+
+    #: twistd's own options; empty under somebody's own program, which decides about its log itself.
+    told: Mapping[str, Any] = MappingProxyType({})
+
+    def setServiceParent(self, parent: Any) -> None:
+        """Join the tree; called by twistd between making the service and beginning its log."""
+        if self.told and isinstance(parent, Componentized):
+            lines = linesFor(self.told, reactor, os.environ)
+            if lines is not None:
+                self.useLog(lines)
+                useFor(parent, lines)
+        super().setServiceParent(parent)  # type: ignore[no-untyped-call]
+
+
 def makeService(options: Options) -> IService:
     """The server as a service, for twistd or for somebody's own ``.tac`` file.
 
@@ -96,22 +116,23 @@ def makeService(options: Options) -> IService:
     try:
         catalogue = ModuleCatalogue()
         settings = readSettings(options, catalogue)
-        server = XMPPServer(
+        server = Served(
             settings,
             catalogue,
             reactor,
             lambda: readSettings(options, catalogue),
             options.get("credCheckers", ()),
-            _startFailed,
+            lambda failure: _startFailed(failure, server.told),
         )
     except (SettingsError, ModuleError) as error:
         raise SystemExit(f"xmppservice: {error}") from None
+    server.told = getattr(options, "parent", None) or {}
     reactor.callWhenRunning(_installSignals, server)
     server.onStarted(lambda: _started(server))
     return server
 
 
-def _startFailed(failure: Failure) -> None:
+def _startFailed(failure: Failure, told: Mapping[str, Any]) -> None:
     """Stop, say in one line why, behind all that is logged, and have the process end with a status that tells."""
     error = failure.value
     if isinstance(error, CancelledError) or isinstance(getattr(error, "reason", None), CancelledError):
@@ -123,13 +144,15 @@ def _startFailed(failure: Failure) -> None:
     else:
         reason = "cannot start, its log says why"
         log.failure("the server could not be started", failure)
-    atexit.register(_exitFailed, f"xmppservice: {reason}")
+    # On a terminal, and in the journal, the log says it already.
+    shown = isinstance(error, StartFailed) and not told.get("logfile") and sameTarget(sys.__stdout__, sys.__stderr__)
+    atexit.register(_exitFailed, "" if shown else f"xmppservice: {reason}")
     reactor.callWhenRunning(reactor.stop)
 
 
 def _exitFailed(line: str) -> None:
     """The end of a server that could not be started. twistd has put its log into the place of stderr."""
-    if sys.__stderr__ is not None:
+    if line and sys.__stderr__ is not None:
         print(line, file=sys.__stderr__, flush=True)
     os._exit(1)
 

@@ -30,6 +30,7 @@ from xmppservice.auth.portal import DEFAULT_POLICY, offered, refusal
 from xmppservice.auth.throttle import networkOf
 from xmppservice.edge.driver import StreamDriver
 from xmppservice.edge.memory import Ballast
+from xmppservice.edge.reports import Report
 from xmppservice.edge.settings import StreamSettings
 from xmppservice.edge.tls import TLSProvider
 from xmppservice.edge.writer import GatheredWriter
@@ -100,6 +101,7 @@ class C2SFactory(Factory):
         self.defaultHost = defaultHost
         self.streams: set[StreamDriver] = set()
         self.accepting = True
+        self.report = Report()
         self._hostFor = hostFor
         self._facts: dict[str, Facts] = {}
         self._deadlines: dict[StreamDriver, float] = {}

@@ -157,6 +157,8 @@ class StreamDriver(Outlet):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is gone."""
         session, logout = self.session, self._logout
+        if session is not None:
+            self.factory.report.lost(self, session)
         self._end()
         if self.parser is not None:
             self.parser.close()
@@ -326,14 +328,14 @@ class StreamDriver(Outlet):
             if session is not None:
                 # Its last words, such as an acknowledgement, belong before the footer.
                 self._guard(session.streamClosed)
-            self._finish(None, True)
+            self._finish(None, True, session)
         else:
             self._giveUp(StreamError("invalid-xml", "a stream has one header"))
 
     # -- the end --------------------------------------------------------------------------
 
-    def _finish(self, error: StreamError | None, expected: bool) -> None:
-        """Say our last words; `expected`: nothing that the peer still says matters."""
+    def _finish(self, error: StreamError | None, expected: bool, session: ISession | None = None) -> None:
+        """Say our last words; `expected`: nothing that the peer still says matters; `session`: whose stream it was."""
         if self._over:
             return
         if self.negotiation is not None:
@@ -342,13 +344,14 @@ class StreamDriver(Outlet):
             else:
                 self.negotiation.close(expected)
             return
+        self.factory.report.ended(self, self.session or session, error)
         self.send((TCP.error(error) if error is not None else b"") + TCP.footer())
         self.letGo(expected)
 
     def _giveUp(self, error: StreamError | None) -> None:
         """End the stream for a reason that its session does not know yet."""
         session, self.session = self.session, None
-        self._finish(error, True)
+        self._finish(error, True, session)
         if session is not None:
             self._guard(session.streamLost)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +58,9 @@ def saslFailure(failure: Failure) -> SASLFailure:
     assert failure.value is not None
     told = failureFor(failure.value)
     if told.condition == "temporary-auth-failure" and not isinstance(failure.value, SASLFailure):
-        _log.failure("a login could not be judged", failure)
+        incident = secrets.token_hex(6)
+        _log.failure("a login could not be judged (incident {incident})", failure, incident=incident)
+        return SASLFailure(told.condition, f"incident {incident}")
     return told
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.python.failure import Failure
 
-from xmppservice.edge.login import Avatar, fetchSecrets, judge, saslFailure
+from xmppservice.edge.login import Avatar, accountOf, fetchSecrets, judge, saslFailure
 from xmppservice.hub.contracts.stream import ISession, ResumeFailed
 from xmppservice.protocol.errors import StanzaError, StreamError
 from xmppservice.protocol.stanza import errorFor
@@ -32,12 +32,14 @@ Answer = Callable[[Any], object]
 class Negotiation:
     """The machine of one stream, with the hands it needs."""
 
-    __slots__ = ("_fresh", "_securing", "avatar", "driver", "machine", "over")
+    __slots__ = ("_fresh", "_securing", "avatar", "claimed", "driver", "machine", "over")
 
     def __init__(self, driver: StreamDriver, machine: StreamMachine, securing: bool) -> None:
         self.driver = driver
         self.machine = machine
         self.avatar: Any = None
+        #: The localpart that the peer claims, for the log.
+        self.claimed = ""
         self.over = False
         self._fresh = True
         #: A TLS handshake is under way; the first bytes that come through it prove it done.
@@ -78,8 +80,15 @@ class Negotiation:
         for ask in asks:
             if isinstance(ask, events.Send):
                 self.driver.send(ask.data)
+                if isinstance(ask, events.Refuse):
+                    self._refused(ask)
             else:
                 _PERFORM[type(ask)](self, ask)
+
+    def _refused(self, ask: events.Refuse) -> None:
+        driver, claimed = self.driver, self.claimed
+        self.claimed = ""
+        driver.factory.report.refused(driver, ask.mechanism, claimed, ask.condition)
 
     def _wait(self, due: Deferred[Any], answered: Answer, failed: Answer) -> None:
         """Hold the input until `due` has its result."""
@@ -110,12 +119,14 @@ class Negotiation:
         driver.factory.authenticated(driver)
 
     def _fetchSecrets(self, ask: events.FetchSecrets) -> None:
+        self.claimed = ask.user
         self._wait(fetchSecrets(self.driver, ask.user, ask.mechanism), self._secretsFetched, self._loginFailed)
 
     def _secretsFetched(self, answer: tuple[bytes, int]) -> None:
         self.perform(self.machine.secretsFetched(*answer))
 
     def _login(self, ask: events.Login) -> None:
+        self.claimed = accountOf(ask.credentials)
         self._wait(judge(self.driver, ask.credentials), self._loggedIn, self._loginFailed)
 
     def _loggedIn(self, answer: Avatar) -> None:
@@ -125,6 +136,7 @@ class Negotiation:
             return
         self.avatar = avatar
         self.driver.setLogout(logout)
+        self.driver.factory.report.loggedIn(self.driver, self.machine.mechanism, avatar.jid)
         self.perform(self.machine.loggedIn(avatar.jid))
 
     def _loginFailed(self, failure: Failure) -> None:
@@ -190,6 +202,7 @@ class Negotiation:
     def _close(self, ask: events.Close) -> None:
         self.over = True
         self.avatar = None
+        self.driver.factory.report.ended(self.driver, None, ask.error)
         self.driver.letGo(ask.expected)
 
 

@@ -20,11 +20,13 @@ from xmppservice.hub.account import Account, stanzaBytes
 from xmppservice.hub.accounts import AccountCache
 from xmppservice.hub.contracts.delivery import IBlockPolicy, IOfflinePolicy, IPort
 from xmppservice.hub.contracts.stream import IStreamHost
+from xmppservice.hub.figures import Figures
 from xmppservice.hub.hooks import HANDLED, HOST, EventPoint
 from xmppservice.hub.management import Resumption, answerHeld
 from xmppservice.hub.passage import asDeferred, logIncident
 from xmppservice.hub.requests import Requests
 from xmppservice.hub.table import DispatchTable, IQEntry
+from xmppservice.hub.telemetry import Traffic
 from xmppservice.hub.transit import Transit
 from xmppservice.protocol.errors import StanzaError
 from xmppservice.protocol.jid import JID
@@ -73,6 +75,8 @@ class Services:
     offline: storage.IOfflineStore
     #: Prefix of resumption tokens and stanza ids, one per node of a cluster.
     node: str = "0"
+    figures: Figures = attrs.field(factory=Figures)
+    traffic: Traffic = attrs.field(factory=Traffic)
 
 
 @implementer(IPort, IStreamHost)
@@ -100,6 +104,10 @@ class VirtualHost:
         self.rosters = services.rosters
         self.spool = services.spool
         self.node = services.node
+        self.figures = services.figures
+        self.traffic = traffic = services.traffic
+        # Sessions count here with each stanza.
+        self.received, self.sent = traffic.received, traffic.sent
         self.resourceLimit = resourceLimit
         self.resourceConflict = resourceConflict
         self.accepting = True
@@ -298,13 +306,16 @@ class VirtualHost:
             return
         reply = errorFor(stanza, error)
         if reply is not None:
+            self.traffic.refused(error.condition)
             self._sendReply(transit, reply)
 
     def refused(self, transit: Transit, failure: Failure) -> None:
         """A stanza that had waited has failed: bounce it; log what nobody expected."""
-        if not failure.check(StanzaError):
-            log.failure("a {kind} that waited has failed", failure, kind=transit.kind)
-        self.bounce(transit, failure.value or StanzaError("internal-server-error"))
+        error = failure.value
+        if not isinstance(error, StanzaError):
+            incident = logIncident(f"a {transit.kind} that waited has failed", failure)
+            error = StanzaError("internal-server-error", text=f"incident {incident}")
+        self.bounce(transit, error)
 
     def parse(self, data: bytes) -> Element:
         """A stanza from bytes in the client context, such as the storage holds."""
@@ -462,8 +473,8 @@ class VirtualHost:
         def refused(failure: Any) -> Element:
             error = failure.value
             if not isinstance(error, StanzaError):
-                log.failure("an IQ before authentication failed", failure)
-                error = StanzaError("internal-server-error")
+                incident = logIncident("an IQ before authentication failed", failure)
+                error = StanzaError("internal-server-error", text=f"incident {incident}")
             iq.attrs["to"] = self.name
             reply = errorFor(iq, error)
             assert reply is not None

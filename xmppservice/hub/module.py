@@ -6,7 +6,7 @@ anything. Handlers are methods with a decorator of `xmppservice.hub.hooks`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -17,6 +17,7 @@ from twisted.plugin import IPlugin
 from zope.interface import Attribute, Interface, implementer
 from zope.interface.interface import InterfaceClass
 
+from xmppservice.hub.figures import SECONDS, Counter, F, Gauge, Histogram
 from xmppservice.hub.options import option
 
 if TYPE_CHECKING:
@@ -106,8 +107,6 @@ class HostModule:
     before: ClassVar[tuple[str, ...]] = ()
     #: Web mounts: path → factory of an IResource.
     web: ClassVar[Mapping[str, Callable[..., Any]]] = {}
-    #: Gauges for the metrics page: name → method name.
-    metrics: ClassVar[Mapping[str, str]] = {}
     scope: ClassVar[Scope] = Scope.HOST
 
     #: The name or dotted path under which the configuration enables it (set by the loader).
@@ -136,6 +135,30 @@ class HostModule:
             lambda failure: log.failure("a periodic action of module {name} failed", failure, name=self.name)
         )
         self.addCleanUp(lambda: loop.stop() if loop.running else None)
+
+    # -- figures (see `xmppservice.hub.figures`); each is gone when the module is detached ---------------------------
+
+    def counter(self, name: str, help: str, /, **labels: str) -> Counter:
+        """A counter ``xmppservice_<module>_<name>`` of this host; `name` ends in ``_total``.
+
+        Make no label of what a user has said: anybody could fill the memory of your monitoring, and read addresses.
+        """
+        return self._kept(self.host.figures.counter(self._figure(name), help, host=self.host.name, **labels))
+
+    def gauge(self, name: str, help: str, read: Callable[[], float] | None = None, /, **labels: str) -> Gauge:
+        """A gauge, read when asked for or, without `read`, set."""
+        return self._kept(self.host.figures.gauge(self._figure(name), help, read, host=self.host.name, **labels))
+
+    def histogram(self, name: str, help: str, bounds: Iterable[float] = SECONDS, /, **labels: str) -> Histogram:
+        """A histogram."""
+        return self._kept(self.host.figures.histogram(self._figure(name), help, bounds, host=self.host.name, **labels))
+
+    def _figure(self, name: str) -> str:
+        return f"xmppservice_{self.name}_{name}"
+
+    def _kept(self, figure: F) -> F:
+        self.addCleanUp(lambda: self.host.figures.remove(figure))
+        return figure
 
     def cleanUp(self) -> None:
         """Undo what was registered (called by the loader)."""

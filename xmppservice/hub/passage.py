@@ -20,6 +20,7 @@ from xmppservice.wire.element import Element
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
+    from twisted.python.failure import Failure
 
     from xmppservice.hub.table import Steps
     from xmppservice.hub.transit import Transit
@@ -60,10 +61,10 @@ def failed(transit: Transit, phase: Phase) -> None:
         raise StanzaError("internal-server-error", text=f"incident {incident}") from None
 
 
-def logIncident(what: str) -> str:
-    """Log the current exception under a fresh incident id, which is returned."""
+def logIncident(what: str, failure: Failure | None = None) -> str:
+    """Log a failure, or the current exception, under a fresh incident id, which is returned."""
     incident = secrets.token_hex(6)
-    log.failure("{what} (incident {incident})", what=what, incident=incident)
+    log.failure("{what} (incident {incident})", failure, what=what, incident=incident)
     return incident
 
 
@@ -88,9 +89,7 @@ def _later(transit: Transit, outcome: Any, phase: Phase, rest: Steps, clock: IRe
     def refused(failure: Any) -> Any:
         if failure.check(StanzaError):
             return failure
-        incident = secrets.token_hex(6)
-        log.failure("a handler of {kind} failed in {phase} (incident {incident})", failure,
-                    kind=transit.kind, phase=phase.name, incident=incident)
+        incident = logIncident(f"a handler of {transit.kind} failed in {phase.name}", failure)
         if phase is Phase.OBSERVE:
             return None
         raise StanzaError("internal-server-error", text=f"incident {incident}")

@@ -127,7 +127,9 @@ class Session:
             type = presenceType(element)
         else:
             raise StreamError("unsupported-stanza-type")
-        return Transit(element, kind, type, jid, to, self, self.account.host)
+        host = self.account.host
+        host.received[kind] += 1
+        return Transit(element, kind, type, jid, to, self, host)
 
     def _checkFrom(self, sender: str) -> None:
         """Another spelling of our own address is fine; anything else ends the stream (RFC 6120 8.1.2.1)."""
@@ -169,7 +171,11 @@ class Session:
         else:
             attrs.setdefault("to", self.account.jid.bare)
         reply = errorFor(element, error)
+        host = self.account.host
+        if element.name in host.received:
+            host.received[element.name] += 1
         if reply is not None:
+            host.traffic.refused(error.condition)
             self.deliver(serialize(reply))
 
     # -- waiting ---------------------------------------------------------------------------------
@@ -197,6 +203,11 @@ class Session:
         if paused is not None and paused is self.stream:
             paused.resume()
 
+    @property
+    def waiting(self) -> int:
+        """How many of its stanzas wait behind another of their pair."""
+        return 0 if self._waiting is None else len(self._waiting)
+
     def _settled(self) -> None:
         management.settled(self)
 
@@ -207,6 +218,7 @@ class Session:
 
         `message` is what has to happen if the peer never acknowledges it.
         """
+        self.account.host.sent[data[1]] += 1
         if self.queue is not None:
             management.deliver(self, data, message)
             return

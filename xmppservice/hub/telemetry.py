@@ -1,11 +1,13 @@
-"""Figures of the running server: gauges that are read when somebody asks, and how late the reactor is."""
+"""The figures of the running server as a service, with those that it takes itself: how late the reactor is."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from twisted.application.service import Service
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from xmppservice.hub.figures import COUNTER, HISTOGRAM, Figures, Histogram, Values
+
+KINDS = ("message", "presence", "iq")
 
 
 class Lag:
@@ -21,6 +23,7 @@ class Lag:
         self.highest = 0.0
         self.average = 0.0
         """Exponential moving average, in seconds like the others."""
+        self.histogram = Histogram()
 
     def start(self) -> None:
         """Take a sample every second."""
@@ -37,7 +40,32 @@ class Lag:
         self.last = max(0.0, self._clock.seconds() - self._due)
         self.highest = max(self.highest, self.last)
         self.average += (self.last - self.average) / 16
+        self.histogram.observe(self.last)
         self.start()
+
+
+class Traffic:
+    """Stanzas to and from the clients of all hosts. This is on the hot path: an increment of a plain list or dict."""
+
+    __slots__ = ("errors", "received", "sent")
+
+    def __init__(self) -> None:
+        #: By kind.
+        self.received = dict.fromkeys(KINDS, 0)
+        #: By the second byte of the stanza: that of ``<message``, ``<presence`` and ``<iq`` tells them apart.
+        self.sent = [0] * 256
+        #: Error stanzas that we have sent, by condition (RFC 6120 8.3.3).
+        self.errors: dict[str, int] = {}
+
+    def refused(self, condition: str) -> None:
+        """An error stanza goes out."""
+        self.errors[condition] = self.errors.get(condition, 0) + 1
+
+    def stanzas(self) -> Values:
+        """All that passed, by direction and kind."""
+        passed: dict[tuple[str, ...], float] = {("in", kind): count for kind, count in self.received.items()}
+        passed.update({("out", kind): self.sent[ord(kind[0])] for kind in KINDS})
+        return passed
 
 
 class Telemetry(Service):
@@ -47,9 +75,24 @@ class Telemetry(Service):
 
     def __init__(self, clock: IReactorTime) -> None:
         self.lag = Lag(clock)
+        self.figures = Figures()
+        self.traffic = traffic = Traffic()
         self._clock = clock
         self._started = clock.seconds()
-        self._gauges: dict[str, tuple[str, Callable[[], float]]] = {}
+        figures = self.figures
+        figures.table(
+            "xmppservice_stanzas_total", COUNTER, "Stanzas from (in) and to (out) clients.", ("direction", "kind"),
+            traffic.stanzas,
+        )  # fmt: skip
+        figures.table(
+            "xmppservice_stanza_errors_total", COUNTER, "Error stanzas sent, by condition.", ("condition",),
+            lambda: {(condition,): count for condition, count in traffic.errors.items()},
+        )  # fmt: skip
+        figures.add(
+            "xmppservice_reactor_lag_seconds", HISTOGRAM, "How late a timer fires, looked at once a second.",
+            self.lag.histogram,
+        )  # fmt: skip
+        figures.gauge("xmppservice_uptime_seconds", "Time since the start.", lambda: self.uptime)
 
     def startService(self) -> None:
         """Begin with the samples."""
@@ -62,31 +105,7 @@ class Telemetry(Service):
         self.running = 0
         self.lag.stop()
 
-    def addGauge(self, name: str, help: str, read: Callable[[], float]) -> None:
-        """Add a figure that somebody else keeps and that is read when asked for, such as the number of sessions.
-
-        @raise ValueError: the name is taken.
-        """
-        if name in self._gauges:
-            raise ValueError(f"there is a figure {name!r} already")
-        self._gauges[name] = (help, read)
-
-    def removeGauge(self, name: str) -> None:
-        """Take it away, as its owner goes."""
-        self._gauges.pop(name, None)
-
     @property
     def uptime(self) -> float:
         """Seconds since the start."""
         return self._clock.seconds() - self._started
-
-    def snapshot(self) -> dict[str, float]:
-        """All figures by name: gauges, and times in seconds."""
-        figures: dict[str, float] = {"uptime": self.uptime}
-        figures.update((name, read()) for name, (_, read) in self._gauges.items())
-        figures.update(lag=self.lag.last, lagAverage=self.lag.average, lagHighest=self.lag.highest)
-        return figures
-
-    def describe(self) -> dict[str, str]:
-        """What each gauge means."""
-        return {name: help for name, (help, _) in self._gauges.items()}

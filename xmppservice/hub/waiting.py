@@ -33,6 +33,10 @@ class WaitingLine:
     def __bool__(self) -> bool:
         return bool(self._queues)
 
+    def __len__(self) -> int:
+        """How many wait."""
+        return self._count
+
     def begin(self, key: Hashable) -> None:
         """Something with this key waits from now on."""
         self._queues.setdefault(key, deque())

@@ -1,7 +1,7 @@
 """`XMPPServer`: the tree of services of one server, made from checked settings.
 
-telemetry · database · hosts · control · edges · systemd, started in this order and stopped in
-reverse. `reloading` changes all that while it runs.
+telemetry · observation · database · hosts · control · metrics · edges · systemd, started in this order and stopped
+in reverse. `reloading` changes all that while it runs.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from twisted.application.service import Service
 from twisted.cred.checkers import ICredentialsChecker
 from twisted.internet.defer import Deferred, DeferredLock, succeed
 from twisted.internet.endpoints import serverFromString
@@ -38,6 +39,8 @@ from xmppservice.server.clock import SystemClock
 from xmppservice.server.edges import makeTLS, streamSettings
 from xmppservice.server.enrolment import settingsWith
 from xmppservice.server.hosts import HostContext, HostService
+from xmppservice.server.logs import Lines
+from xmppservice.server.observing import Observation
 from xmppservice.server.reloading import Reload
 from xmppservice.settings import Settings
 from xmppservice.storage.database import Database
@@ -67,6 +70,8 @@ class XMPPServer(ServiceTree):
     ) -> None:
         super().__init__("xmppservice", reactor, DRAIN, onFailedStart)
         self.settings = settings = settingsWith(settings, stockCheckers)
+        #: What writes our log, if somebody gave it to us: it follows the settings.
+        self.lines: Lines | None = None
         self.catalogue = catalogue
         self.loader = catalogue.loader
         self.reactor = reactor
@@ -80,9 +85,6 @@ class XMPPServer(ServiceTree):
         self.loader.onChange(self._moduleChanged)
         self.tls = makeTLS(settings)
         self.telemetry = Telemetry(reactor)
-        self.telemetry.addGauge("streams", "Client streams.", lambda: len(self.c2s.factory.streams))
-        self.telemetry.addGauge("sessions", "Bound sessions, hibernating ones included.", self._countSessions)
-        self.telemetry.addGauge("backlog", "Rows that wait for their commit.", lambda: self.database.store.backlog)
         self._tables = catalogue.tables(enabledModules(settings))
         self.database = Database(settings.database.url, settings.data, reactor, self._tables)
         self.administration = self._makeAdministration()
@@ -94,8 +96,10 @@ class XMPPServer(ServiceTree):
         self.c2s = self._makeC2S()
         self.notifier = Notifier(os.environ, reactor, self.summary)
         control = ControlService(settings.controlSocket, self.commands, reactor)
-        for service in (self.telemetry, self.database, self.hosts, control, self.c2s, self.notifier):
-            service.setServiceParent(self)  # type: ignore[no-untyped-call]
+        observation = Observation(self)
+        parts = (self.telemetry, observation, self.database, self.hosts, control, *self._makeMetrics(), self.c2s)
+        for service in (*parts, self.notifier):
+            service.setServiceParent(self)
 
     # -- parts -----------------------------------------------------------------------------------
 
@@ -119,6 +123,17 @@ class XMPPServer(ServiceTree):
             [serverFromString(self.reactor, text) for text in direct],
         )
 
+    def _makeMetrics(self) -> list[Service]:
+        """The page for monitoring, where the configuration wants one."""
+        wanted = self.settings.listen.metrics
+        if not wanted:
+            return []
+        # Imported here: a server without the page needs nothing of the web.
+        from xmppservice.server.metrics import MetricsService
+
+        endpoints = [serverFromString(self.reactor, text) for text in wanted]
+        return [MetricsService(self.telemetry.figures, endpoints, self.reactor)]
+
     def runInThread(self, function: Callable[..., Any], *args: Any) -> Deferred[Any]:
         """Run a costly function in the reactor's threads."""
         return deferToThreadPool(self.reactor, self.reactor.getThreadPool(), function, *args)
@@ -128,6 +143,7 @@ class XMPPServer(ServiceTree):
         return Services(
             self.clock, self.router, database.store, database.accounts, database.rosters,
             database.blocks, database.spool, database.offline,
+            figures=self.telemetry.figures, traffic=self.telemetry.traffic,
         )  # fmt: skip
 
     def _context(self) -> HostContext:
@@ -173,6 +189,11 @@ class XMPPServer(ServiceTree):
         for warning in self.settings.warnings:
             log.warn("{warning}", warning=warning)
         return super().startService().addCallback(self._allStarted)
+
+    def useLog(self, lines: Lines) -> None:
+        """Have the log follow ``[log]`` of the configuration, now and after each reload."""
+        self.lines = lines
+        lines.configure(self.settings.log.format, self.settings.log.level)
 
     def onStarted(self, action: Callable[[], object]) -> None:
         """Call `action` once, when everything runs."""
@@ -230,12 +251,21 @@ class ServerAdministration(RunningAdministration):
         """See `IAdministration.status`."""
         server = self.server
         figures = server.telemetry
+
+        def value(name: str, **labels: str) -> str:
+            return f"{figures.figures.value(f'xmppservice_{name}', **labels):.0f}"
+
         lines = [("hosts", ", ".join(server.router.hosts)), ("uptime", f"{figures.uptime:.0f} s")]
         sessions = [session for host in server.router.hosts.values() for session in host.sessions()]
         lines += [
             ("streams", str(len(server.c2s.factory.streams))),
             ("sessions", str(len(sessions))),
             ("hibernating sessions", str(sum(session.stream is None for session in sessions))),
+            ("stanzas from clients", value("stanzas_total", direction="in")),
+            ("stanzas to clients", value("stanzas_total", direction="out")),
+            ("logins", f"{value('logins_total', result='ok')} of {value('logins_total')} attempts"),
+            ("refused connections", value("refused_connections_total")),
+            ("tracebacks in the log", value("tracebacks_total")),
             ("rows waiting for commit", str(server.database.store.backlog)),
             ("reactor lag", f"{figures.lag.last * 1000:.1f} ms, at most {figures.lag.highest * 1000:.1f} ms"),
         ]

@@ -58,6 +58,8 @@ class Reload:
         lines += await self._removeHosts(settings)
         differences = self._before.differences(read)
         server.settings = settings
+        if server.lines is not None:
+            server.useLog(server.lines)
         lines += [f"{key} changed" for key in differences.runtime if not key.startswith("hosts.")]
         lines += [f"{key} changed; it needs a restart" for key in differences.restart]
         if tls is not None and server.tls is None and settings.listen.c2sTls:

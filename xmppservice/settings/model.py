@@ -9,11 +9,11 @@ from typing import Any, TypeVar, cast
 import attrs
 
 from xmppservice.hub.options import describeOptions, dottedKey
-from xmppservice.settings.sections import TLS, Auth, Database, Limits, Listen
+from xmppservice.settings.sections import TLS, Auth, Database, Limits, Listen, Log
 
 _Options = TypeVar("_Options")
 
-RELOADABLE = ("tls", "auth", "limits", "hosts", "modules", "ports")
+RELOADABLE = ("tls", "auth", "limits", "log", "hosts", "modules", "ports")
 """What a reload applies; the rest needs a restart."""
 
 
@@ -98,6 +98,7 @@ class Settings:
     tls: TLS
     auth: Auth
     limits: Limits
+    log: Log
     hosts: Mapping[str, HostSettings]
     ports: Mapping[str, PortSettings]
     warnings: tuple[str, ...] = ()
@@ -124,7 +125,7 @@ class Settings:
         Hosts and modules are named one by one (``hosts."example.com"``), other sections by key.
         """
         changed: dict[bool, list[str]] = {True: [], False: []}
-        for name in ("data", "database", "listen", "tls", "auth", "limits"):
+        for name in ("data", "database", "listen", "tls", "auth", "limits", "log"):
             mine, theirs = getattr(self, name), getattr(other, name)
             changed[name in RELOADABLE] += _changes(name, mine, theirs)
         for name in ("hosts", "ports"):

@@ -54,7 +54,11 @@ class Listen:
     s2s: tuple[str, ...] = option((), "Other servers.")
     component: tuple[str, ...] = option((), "External components (XEP-0114).")
     http: tuple[str, ...] = option((), "Web.")
-    metrics: tuple[str, ...] = option((), "Figures for monitoring.")
+    metrics: tuple[str, ...] = option(
+        (),
+        'Figures for Prometheus, by HTTP at /metrics, for instance "tcp:9270:interface=127.0.0.1"; there is no '
+        "password, so keep it where only your monitoring reaches it.",
+    )
 
 
 @attrs.frozen
@@ -130,6 +134,23 @@ class Limits:
 
 
 @attrs.frozen
+class Log:
+    """``[log]``: what is written down while the server runs."""
+
+    format: str = option(
+        "text",
+        'Form of the lines: "text" for people, "json" for programs, one object a line.',
+        choices=("text", "json"),
+    )
+    level: str = option(
+        "info",
+        'The least important lines to write; "debug" also shows what exceptions say of themselves, which may hold '
+        "what users wrote.",
+        choices=("debug", "info", "warn", "error"),
+    )
+
+
+@attrs.frozen
 class HostKeys:
     """Keys of ``[hosts."example.com"]``; every other key is the table of a module."""
 
@@ -145,5 +166,12 @@ class PortKeys:
     secretFile: FilePath = option("", "File with the shared secret of an external component, readable by us alone.")
 
 
-SECTIONS: dict[str, type] = {"database": Database, "listen": Listen, "tls": TLS, "auth": Auth, "limits": Limits}
+SECTIONS: dict[str, type] = {
+    "database": Database,
+    "listen": Listen,
+    "tls": TLS,
+    "auth": Auth,
+    "limits": Limits,
+    "log": Log,
+}
 """Section name → its options, in the order of the manual."""

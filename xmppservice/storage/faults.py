@@ -39,5 +39,6 @@ def kindOf(error: BaseException) -> str:
 
 
 def textOf(error: BaseException) -> str:
-    """A line for the log: the exception's class and its own words."""
-    return f"{type(error).__name__}: {error}"
+    """A line for the log: the exception's class, and its own words where those hold no values of a row."""
+    name = type(error).__name__
+    return f"{name}: {error}" if isinstance(error, sqlite3.Error | OSError | Refusal) else name

@@ -21,6 +21,7 @@ from xmppservice.hub.contracts.storage import (
     StorageUnavailable,
     UnknownOperation,
 )
+from xmppservice.hub.figures import Histogram
 from xmppservice.storage.batches import Groups
 from xmppservice.storage.frames import pack
 from xmppservice.storage.operations import Operations
@@ -46,6 +47,8 @@ class _Batch(NamedTuple):
     entries: list[Entry]
     failed: dict[int, Failed]
     frame: bytes
+    #: When its first row came.
+    since: float
 
     @property
     def last(self) -> int:
@@ -85,6 +88,9 @@ class WriterStore(BaseStore):
         #: Batches and rows that went to the process, for metrics and tests.
         self.batches = 0
         self.rows = 0
+        #: Seconds from the first row of a batch to its end, committed or failed.
+        self.latency = Histogram()
+        self._since = 0.0
 
     # --- giving writes ------------------------------------------------------------------------
 
@@ -134,6 +140,7 @@ class WriterStore(BaseStore):
 
     def _begin(self) -> None:
         """The first row of a gathering came."""
+        self._since = self._reactor.seconds()
         if self._timer is None and not self._due:
             self._timer = self._reactor.callLater(self._gather, self._gathered)
 
@@ -161,7 +168,7 @@ class WriterStore(BaseStore):
         except ValueError:
             self._dropUnsendable(entries, base, failed)
             frame = self._framed(entries)
-        batch = _Batch(self._number, base, entries, failed, frame)
+        batch = _Batch(self._number, base, entries, failed, frame, self._since)
         if not frame:
             self._finish(batch, [])
             return
@@ -223,6 +230,8 @@ class WriterStore(BaseStore):
     def _finish(self, batch: _Batch, failures: RowFailures) -> None:
         """The batch is settled: tell what failed, then that it is over, then send the next one."""
         self._flying = None
+        if batch.frame:
+            self.latency.observe(self._reactor.seconds() - batch.since)
         if failures:
             tickets = batch.tickets()
             for position, kind, text in failures:

@@ -16,6 +16,7 @@ from xmppservice.hub.loader import Loader
 from xmppservice.hub.module import IModuleMaker
 from xmppservice.hub.options import parseOptions
 from xmppservice.hub.router import Router
+from xmppservice.hub.telemetry import Telemetry
 from xmppservice.protocol.jid import JID
 from xmppservice.storage.database import Database
 from xmppservice.testing.client import MemoryClient, MemoryStream
@@ -39,6 +40,7 @@ class MemoryServer:
     ) -> None:
         self.clock = clock or MemoryClock()
         self.router = Router()
+        self.telemetry = Telemetry(self.clock)
         tables = options or {}
         self.loader = Loader(
             getPlugins(IModuleMaker, plugins),
@@ -57,6 +59,7 @@ class MemoryServer:
         services = Services(
             self.clock, self.router, database.store, database.accounts, database.rosters,
             database.blocks, database.spool, database.offline,
+            figures=self.telemetry.figures, traffic=self.telemetry.traffic,
         )  # fmt: skip
         host = VirtualHost(domain, result(database.accounts.hostId(domain)), services)
         self.loader.attach(host, modules)

@@ -9,6 +9,8 @@ from xmppservice.wire import ns as _ns
 XML_LANG = _ns.XML + " lang"
 """The attribute key of ``xml:lang``."""
 
+_SHOWN = ("type", "id", "from", "to")
+
 
 class Element:
     """One XML element: a namespace, a local name, attributes and children.
@@ -124,7 +126,9 @@ class Element:
         return iter(self.elements())
 
     def __repr__(self) -> str:
-        return f"<Element {{{self.ns}}}{self.name} {self.attrs!r} +{len(self.children)}>"
+        # This ends up in logs and tracebacks: what a person wrote, and tokens, do not belong there.
+        shown = {key: self.attrs[key][:100] for key in _SHOWN if key in self.attrs}
+        return f"<Element {{{self.ns[:100]}}}{self.name[:100]} {shown!r} +{len(self.children)}>"
 
 
 def _merged(children: Sequence[Element | str]) -> Sequence[Element | str]:

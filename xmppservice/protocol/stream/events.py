@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
+from xmppservice.protocol.errors import StreamError
 from xmppservice.protocol.sasl.credentials import SASLCredentials
 from xmppservice.wire.element import Element
 
@@ -20,6 +21,17 @@ class Send:
 
     def __init__(self, data: bytes) -> None:
         self.data = data
+
+
+class Refuse(Send):
+    """Send a SASL failure: `mechanism` is what the peer has asked for, whatever that was."""
+
+    __slots__ = ("condition", "mechanism")
+
+    def __init__(self, data: bytes, condition: str, mechanism: str) -> None:
+        super().__init__(data)
+        self.condition = condition
+        self.mechanism = mechanism
 
 
 class StartTLS:
@@ -92,13 +104,14 @@ class Close:
     """The stream is over on our side and all is sent: let go of the connection.
 
     `expected` says that the peer has closed its side too or was told of an error, so
-    that nothing needs to be waited for.
+    that nothing needs to be waited for; `error` is what the peer was told, if any.
     """
 
-    __slots__ = ("expected",)
+    __slots__ = ("error", "expected")
 
-    def __init__(self, expected: bool) -> None:
+    def __init__(self, expected: bool, error: StreamError | None = None) -> None:
         self.expected = expected
+        self.error = error
 
 
 Ask: TypeAlias = Send | StartTLS | Restart | FetchSecrets | Login | Bind | Resume | PreAuth | Close

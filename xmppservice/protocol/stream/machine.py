@@ -187,6 +187,7 @@ class StreamMachine:
         "host",
         "id",
         "jid",
+        "mechanism",
         "secure",
         "state",
     )
@@ -205,6 +206,8 @@ class StreamMachine:
         self.host: HostFacts | None = None
         self.jid: JID | None = None
         self.id = ""
+        #: The mechanism that the peer named last, which may be none at all.
+        self.mechanism = ""
         self.secure = False
         self.defaultHost = defaultHost
         self._hostFor = hostFor
@@ -370,8 +373,9 @@ class StreamMachine:
         """RFC 6120 6.4.2."""
         assert self.host is not None
         self._mechanism = None
+        self.mechanism = element.get("mechanism") or ""
         try:
-            mechanism = self._begin(element.get("mechanism") or "")
+            mechanism = self._begin(self.mechanism)
             data = initialResponse(_characters(element))
             self._mechanism = mechanism
             return self._follow(mechanism.respond(data))
@@ -450,7 +454,8 @@ class StreamMachine:
         self._mechanism = None
         self.state = State.OFFERED
         self._tries -= 1
-        asks: list[Ask] = [events.Send(serialize(failure.toElement(), ns.CLIENT))]
+        told = serialize(failure.toElement(), ns.CLIENT)
+        asks: list[Ask] = [events.Refuse(told, failure.condition, self.mechanism)]
         if self._tries <= 0:
             asks += self.fail(StreamError("policy-violation", "too many failed authentications"))
         return asks
@@ -590,7 +595,7 @@ class StreamMachine:
             return []
         data = b"" if self._headerSent else self._header(header)
         self.state = State.CLOSED
-        return [events.Send(data + self._framing.error(error) + self._framing.footer()), events.Close(True)]
+        return [events.Send(data + self._framing.error(error) + self._framing.footer()), events.Close(True, error)]
 
     def close(self, expected: bool = False) -> list[Ask]:
         """End the stream in peace; `expected`: nothing more is to come from the peer."""
