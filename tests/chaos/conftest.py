@@ -25,7 +25,7 @@ Say = Callable[[str], None]
 @pytest.fixture
 def build(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Victim]:
     """A running server; the test's parameter, if it has one, is keyword arguments for it."""
-    victim = Victim(tmp_path, USERS, **getattr(request, "param", {}))
+    victim = Victim(tmp_path, **{"users": USERS, **getattr(request, "param", {})})
     yield victim
     victim.end()
 

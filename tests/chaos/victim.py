@@ -26,6 +26,7 @@ policy = "optional"
 development_certificates = true
 [limits]
 enabled = false
+{limits}
 [modules.offline]
 limit = 1000000
 {more}
@@ -59,12 +60,15 @@ class Victim:
     """A server process that is not spared."""
 
     def __init__(
-        self, folder: Path, users: Sequence[str], sabotage: str = "", more: str = "", idle: bool = False
-    ) -> None:
+        self, folder: Path, users: Sequence[str], sabotage: str = "", more: str = "", limits: str = "",
+        idle: bool = False,
+    ) -> None:  # fmt: skip
         self.folder, self._sabotage = folder, sabotage
         self.port = freePort()
+        self.direct = freePort()
+        text = _CONFIG.format(port=self.port, direct=self.direct, limits=limits, more=more, domain=DOMAIN)
         self._config = folder / "xmppservice.toml"
-        self._config.write_text(_CONFIG.format(port=self.port, direct=freePort(), more=more, domain=DOMAIN), "utf-8")
+        self._config.write_text(text, "utf-8")
         self._log = folder / "server.log"
         self.process: subprocess.Popen[bytes] | None = None
         #: Where the test tells code inside the server what to do.
