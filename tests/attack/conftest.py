@@ -1,107 +1,22 @@
-"""One server process for all attacks, accounts for each of them, and a canary that must not notice anything."""
+"""One server process for all attacks, accounts for each of them, and a canary that must not notice anything.
+
+``pytest tests/attack --server prosody`` (or ``ejabberd``) points the black-box tests at another server.
+"""
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.attack.raw import DOMAIN, PATIENCE, RawClient
-from tests.interop.servers import OwnServer
+from tests.attack.raw import PATIENCE, RawClient
+from tests.attack.servers import SERVERS, Attacked, start
+from tests.attack.servers.own import AttackedServer
 
 POOL = 160
 CANARY_LIMIT = 2.0
-CONFIG = """
-[limits]
-queue = "64 KiB"
-[modules.offline]
-limit = 20
-[hosts.localhost]
-enable = ["tests.attack.faulty"]
-[hosts."other.test"]
-[hosts."open.test"]
-enable = ["register"]
-[hosts."open.test".register]
-open = true
-attempts = 0
-"""
-
-
-class AttackedServer(OwnServer):
-    """The real process with further hosts and limits that are reached soon."""
-
-    extra = CONFIG
-
-    def start(self) -> None:
-        """Lays our configuration over the one that ``xmppctl init`` wrote."""
-        folder = self.folder / "conf.d"
-        folder.mkdir(exist_ok=True)
-        (folder / "attack.toml").write_text(self.extra, encoding="utf-8")
-        super().start()
-        self._read = 0
-
-    def news(self) -> str:
-        """What was logged since this was asked last."""
-        with self.child.log.open("rb") as log:
-            log.seek(self._read)
-            data = log.read()
-        self._read += len(data)
-        return data.decode("utf-8", "replace")
-
-    @property
-    def memory(self) -> int:
-        """Resident memory in bytes."""
-        pages = Path(f"/proc/{self.child.process.pid}/statm").read_text().split()[1]
-        return int(pages) * os.sysconf("SC_PAGE_SIZE")
-
-    @property
-    def descriptors(self) -> int:
-        """How many files and sockets are open."""
-        return len(os.listdir(f"/proc/{self.child.process.pid}/fd"))
-
-    @property
-    def cpu(self) -> float:
-        """Seconds of CPU used so far."""
-        fields = Path(f"/proc/{self.child.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-    # -- clients -----------------------------------------------------------------------------
-
-    def plain(self, to: str = DOMAIN, address: str | None = None) -> RawClient:
-        """A stream before TLS, with its features."""
-        client = RawClient(self.port, address)
-        client.open(to)
-        return client
-
-    def secured(self, to: str = DOMAIN, address: str | None = None) -> RawClient:
-        """A stream after STARTTLS, before authentication."""
-        client = self.plain(to, address)
-        client.startTLS(self.ca, to)
-        client.open(to)
-        return client
-
-    def direct(self, to: str = DOMAIN, address: str | None = None) -> RawClient:
-        """A stream over direct TLS, before authentication."""
-        client = RawClient(self.directPort, address)
-        client.wrap(self.ca, to)
-        client.open(to)
-        return client
-
-    def authenticated(self, user: str, address: str | None = None) -> RawClient:
-        """A stream that could bind now."""
-        client = self.direct(address=address)
-        client.authenticate(user)
-        return client
-
-    def login(self, user: str, resource: str = "", address: str | None = None) -> RawClient:
-        """A bound stream over direct TLS."""
-        client = self.authenticated(user, address)
-        client.bind(resource)
-        return client
 
 
 class Canary:
@@ -144,20 +59,42 @@ class Canary:
         self._client.close()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Which server is attacked."""
+    parser.addoption("--server", default="own", choices=list(SERVERS), help="the server that tests/attack attacks")
+
+
+def chosen(config: pytest.Config) -> str:
+    """The name of the server; ours, where this folder was not named on the command line."""
+    name: str = config.getoption("--server", "own")
+    return name
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What only our server can be asked is reported as not applicable to others."""
+    if chosen(config) == "own":
+        return
+    for item in items:
+        if mark := item.get_closest_marker("own"):
+            item.add_marker(pytest.mark.skip(reason=f"not applicable to {chosen(config)}: {mark.args[0]}"))
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Marks of these tests."""
+    config.addinivalue_line("markers", "attack(id, ...): the entries of the catalogue that the test is about")
+    config.addinivalue_line("markers", "own(why): needs our server's modules, log, configuration or limits")
     config.addinivalue_line("markers", "injected(count): so many tracebacks are wanted in the server's log")
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AttackedServer]:
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attacked]:
     """The running server; at the end it has to stop cleanly."""
-    running = AttackedServer(tmp_path_factory.mktemp("attacked"))
     users = ["canary", *(f"user{number}" for number in range(1, POOL + 1))]
-    running.addUsers({user: user[::-1] for user in users})
+    name = chosen(request.config)
+    running = start(name, tmp_path_factory.mktemp("attacked"), {user: user[::-1] for user in users})
     yield running
     status = running.stop()
-    assert status == 0, f"exit status {status}\n{running.report()}"
+    assert status == 0 or not running.own, f"exit status {status}\n{running.report()}"
 
 
 @pytest.fixture(scope="session")
@@ -177,9 +114,9 @@ def undisturbed(request: pytest.FixtureRequest, server: AttackedServer, canary: 
     canary.check()
     log = server.news()
     wanted = request.node.get_closest_marker("injected")
-    count = log.count("Traceback (most recent call last)")
+    count = log.count(server.fault)
     assert count == (wanted.args[0] if wanted else 0), log
-    assert "Unhandled" not in log or wanted, log
+    assert "Unhandled" not in log or wanted or not server.own, log
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+import pytest
+
 from tests.attack.conftest import AttackedServer
 from tests.attack.raw import DOMAIN, RawClient, condition, content, stanzaError
 from xmppservice.wire import ns
@@ -105,6 +107,8 @@ def test_resumptionAttemptsAreLimited(server: AttackedServer, spare: str) -> Non
     assert len(before) <= 10
 
 
+@pytest.mark.own("needs our limits")
+@pytest.mark.attack("D05")
 def test_neverAcknowledging(server: AttackedServer, clients: Clients, user: Callable[[], str]) -> None:
     """D05: who never acknowledges is ended at the cap; each message is stored or comes back to its author."""
     name, alice = user(), clients()
@@ -123,6 +127,8 @@ def test_neverAcknowledging(server: AttackedServer, clients: Clients, user: Call
     assert server.memory - memory < 16 << 20
 
 
+@pytest.mark.own("needs our limits")
+@pytest.mark.attack("D05")
 def test_hibernatingSessionsAreCapped(server: AttackedServer, user: Callable[[], str]) -> None:
     """D05: of many sessions that wait for their return only the latest are kept, and they can be resumed."""
     name = user()
@@ -144,6 +150,7 @@ def test_hibernatingSessionsAreCapped(server: AttackedServer, user: Callable[[],
 # -- sessions, queues, storage -----------------------------------------------------------------
 
 
+@pytest.mark.attack("D06")
 def test_eleventhResource(server: AttackedServer, user: Callable[[], str]) -> None:
     """D06, 7.7.2.1: one session too many is refused with resource-constraint; the others stay."""
     name = user()
@@ -170,6 +177,8 @@ def test_bindingForEver(server: AttackedServer, spare: str) -> None:
     assert len(client.refused("policy-violation")) <= 10
 
 
+@pytest.mark.own("needs our limits")
+@pytest.mark.attack("D07")
 def test_fullOfflineStorage(clients: Clients, user: Callable[[], str]) -> None:
     """D07: what does not fit any more is refused with an error to its author, one by one."""
     alice, name = clients(), user()
@@ -182,6 +191,8 @@ def test_fullOfflineStorage(clients: Clients, user: Callable[[], str]) -> None:
     assert [content(message)[0].text for message in later.messages(20)] == [str(number) for number in range(20)]
 
 
+@pytest.mark.own("needs our limits")
+@pytest.mark.attack("D04")
 def test_slowReader(server: AttackedServer, clients: Clients, user: Callable[[], str]) -> None:
     """D04: who does not read is closed at the cap of its queue; every message is read, stored, or comes back."""
     name, alice = user(), clients()
@@ -207,6 +218,7 @@ def test_slowReader(server: AttackedServer, clients: Clients, user: Callable[[],
     assert read and stored and read | stored | told == set(range(count))
 
 
+@pytest.mark.attack("D03", "D04")
 def test_slowReaderOfItsOwnAnswers(server: AttackedServer, clients: Clients, spare: str) -> None:
     """D03, D04: a client that asks and never reads costs no more than its queue."""
     client = clients(spare, presence=False)
@@ -221,6 +233,7 @@ def test_slowReaderOfItsOwnAnswers(server: AttackedServer, clients: Clients, spa
     assert server.memory - memory < 16 << 20
 
 
+@pytest.mark.attack("D01")
 def test_comingAndGoing(server: AttackedServer) -> None:
     """D01: connections that come and go, at any stage, leave nothing behind."""
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.attack.conftest import AttackedServer
+from tests.attack.inputs.sasl import FINAL, FIRST, IANA
 from tests.attack.raw import DIGESTS, DOMAIN, RawClient, auth, condition, plain, response
 from tests.protocol.sasl.scramclient import ScramClient
 from xmppservice.wire import ns
@@ -21,43 +22,6 @@ def _encoded(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
-GOOD = _encoded(b"\0canary\0yranac")
-FIRST = {
-    "no base64": (auth("PLAIN", "@@@"), "incorrect-encoding"),
-    "no padding": (auth("PLAIN", _encoded(b"\0a\0bc").rstrip("=")), "incorrect-encoding"),
-    "white space in base64": (auth("PLAIN", GOOD[:4] + "\n" + GOOD[4:]), "incorrect-encoding"),
-    "white space around base64": (auth("PLAIN", f" {GOOD} "), "incorrect-encoding"),
-    "stray bits in base64": (auth("PLAIN", "AGEAYh=="), "incorrect-encoding"),
-    "characters behind the padding": (auth("PLAIN", "AA==AA=="), "incorrect-encoding"),
-    "URL's base64": (auth("PLAIN", "AGEA_-8="), "incorrect-encoding"),
-    "no NUL": (auth("PLAIN", b"alice"), "malformed-request"),
-    "one NUL": (auth("PLAIN", b"alice\0secret"), "malformed-request"),
-    "three NULs": (auth("PLAIN", b"\0alice\0sec\0ret"), "malformed-request"),
-    "no user": (auth("PLAIN", b"\0\0secret"), "malformed-request"),
-    "no password": (auth("PLAIN", b"\0alice\0"), "malformed-request not-authorized"),
-    "nothing": (auth("PLAIN", "="), "malformed-request"),
-    "no UTF-8": (auth("PLAIN", b"\0alice\0\xff"), "malformed-request"),
-    "an element": (f"<auth xmlns='{ns.SASL}' mechanism='PLAIN'><x/></auth>", "malformed-request"),
-    "a long user": (plain("x" * 1100, "secret"), "malformed-request not-authorized"),
-    "a long password": (plain("canary", "x" * 5000), "malformed-request"),
-    "a user with a space": (plain("a b", "x"), "not-authorized"),
-    "a user with a slash": (plain("a/b", "x"), "not-authorized"),
-    "a user with a domain": (plain("canary@localhost", "yranac"), "not-authorized malformed-request"),
-    "no mechanism": (f"<auth xmlns='{ns.SASL}'>{GOOD}</auth>", "invalid-mechanism"),
-    "a mechanism in lower case": (auth("plain", GOOD), "invalid-mechanism"),
-    "SCRAM: rubbish": (auth("SCRAM-SHA-1", b"rubbish"), "malformed-request"),
-    "SCRAM: order": (auth("SCRAM-SHA-1", b"n,,r=abc,n=canary"), "malformed-request"),
-    "SCRAM: no nonce": (auth("SCRAM-SHA-1", b"n,,n=canary"), "malformed-request"),
-    "SCRAM: no user": (auth("SCRAM-SHA-1", b"n,,n=,r=abc"), "malformed-request"),
-    "SCRAM: mandatory extension": (auth("SCRAM-SHA-1", b"n,,m=x,n=canary,r=abc"), "malformed-request"),
-    "SCRAM: flag": (auth("SCRAM-SHA-1", b"q,,n=canary,r=abc"), "malformed-request"),
-    "SCRAM: quoting": (auth("SCRAM-SHA-1", b"n,,n=can=41ary,r=abc"), "malformed-request"),
-    "SCRAM: a nonce of control characters": (auth("SCRAM-SHA-1", b"n,,n=canary,r=a\x07c"), "malformed-request"),
-    "SCRAM: a long nonce": (auth("SCRAM-SHA-1", b"n,,n=canary,r=" + b"a" * 2900), "malformed-request"),
-    "SCRAM: a long user": (auth("SCRAM-SHA-1", b"n,,n=" + b"a" * 2900 + b",r=abc"), "malformed-request"),
-    "abort": (f"<abort xmlns='{ns.SASL}'/>", "aborted"),
-    "a response to nothing": (response(b"x"), "malformed-request"),
-}
 
 
 @pytest.mark.parametrize("bad, conditions", FIRST.values(), ids=FIRST.keys())
@@ -72,19 +36,6 @@ def test_badBeginning(server: AttackedServer, bad: str, conditions: str) -> None
     client.close()
 
 
-FINAL = {
-    "another nonce": (lambda final: final.replace(b",r=", b",r=x"), "malformed-request not-authorized"),
-    "a nonce cut": (lambda final: final.replace(b",p=", b"x,p="), "malformed-request not-authorized"),
-    "no proof": (lambda final: final.partition(b",p=")[0], "malformed-request"),
-    "an empty proof": (lambda final: final.partition(b",p=")[0] + b",p=", "malformed-request"),
-    "a proof that is short": (lambda final: final.partition(b",p=")[0] + b",p=AAAA", "malformed-request"),
-    "a proof of zeros": (lambda final: final.partition(b",p=")[0] + b",p=" + b"A" * 27 + b"=", "not-authorized"),
-    "a channel of its own": (lambda final: final.replace(b"c=biws", b"c=eSws"), "not-authorized malformed-request"),
-    "mandatory extension": (lambda final: final.replace(b",p=", b",m=x,p="), "malformed-request"),
-    "something behind the proof": (lambda final: final + b",x=y", "malformed-request"),
-    "nothing": (lambda final: b"", "malformed-request"),
-    "no UTF-8": (lambda final: b"\xff\xfe", "malformed-request"),
-}
 
 
 @pytest.mark.parametrize("spoil, conditions", FINAL.values(), ids=FINAL.keys())
@@ -100,6 +51,7 @@ def test_badEnd(server: AttackedServer, spoil: Callable[[bytes], bytes], conditi
     client.close()
 
 
+@pytest.mark.own("needs mechanisms of SHA-2")
 def test_abortInTheMiddle(server: AttackedServer) -> None:
     """6.4.4, 6.5.1; and a second ``<auth/>`` in an exchange begins anew."""
     client = server.direct()
@@ -112,6 +64,8 @@ def test_abortInTheMiddle(server: AttackedServer) -> None:
     assert client.scram("canary", "yranac", "SCRAM-SHA-256").name == "success"
 
 
+@pytest.mark.own("needs mechanisms of SHA-2")
+@pytest.mark.attack("A01")
 @pytest.mark.parametrize("authzid", [
     "user1@localhost", "canary@other.test", "canary@localhost/res", "localhost", "user1", "@@@", "canary@",
     "a b@localhost", "canary@localhost,a=user1@localhost", "CANARY1@LOCALHOST",
@@ -125,6 +79,7 @@ def test_nobodyActsForAnother(server: AttackedServer, authzid: str) -> None:
         assert condition(client.scram("canary", "yranac", name, authzid=authzid)) == "invalid-authzid"
 
 
+@pytest.mark.attack("A01")
 @pytest.mark.parametrize("authzid", ["", "canary@localhost", "CANARY@LOCALHOST"])
 def test_actingForOneself(server: AttackedServer, authzid: str) -> None:
     """A01: one's own address is fine in any spelling, and the bound JID is that of who authenticated."""
@@ -141,6 +96,7 @@ def test_actingForOneself(server: AttackedServer, authzid: str) -> None:
         client.close()
 
 
+@pytest.mark.attack("I06")
 def test_userInAnotherSpelling(server: AttackedServer) -> None:
     """I06: capitals and fullwidth letters are mapped once, and everywhere to the same account."""
     for spelling in ("CANARY", "canar\uff59", "\uff23anary"):
@@ -155,13 +111,9 @@ def test_userInAnotherSpelling(server: AttackedServer) -> None:
         assert condition(client.scram(other, "yranac")) in ("not-authorized", "malformed-request")
 
 
-IANA = """9798-M-DSA-SHA1 9798-M-ECDSA-SHA1 9798-M-RSA-SHA1-ENC ANONYMOUS CRAM-MD5 DIGEST-MD5 EAP-AES128
-EAP-AES128-PLUS ECDH-X25519-CHALLENGE ECDSA-NIST256P-CHALLENGE EXTERNAL GS2-KRB5 GS2-KRB5-PLUS GSS-SPNEGO GSSAPI
-KERBEROS_V4 KERBEROS_V5 LOGIN NMAS-SAMBA-AUTH NMAS_AUTHEN NMAS_LOGIN NTLM OAUTH10A OAUTHBEARER OPENID20 OTP
-PASSDSS-3DES-1 SAML20 SCRAM-MD5 SCRAM-SHA-224 SCRAM-SHA3-512 SECURID SKEY SPNEGO SXOVER-PLUS X-OAUTH2
-HT-SHA-256-ENDP HT-SHA-256-EXPR DIGEST""".split()
 
 
+@pytest.mark.attack("A02")
 def test_whatIsNotOfferedIsNotAccepted(server: AttackedServer) -> None:
     """A02: every mechanism of the registry that stands not in the features is invalid (CVE-2017-10807)."""
     client = server.direct()
@@ -176,6 +128,8 @@ def test_whatIsNotOfferedIsNotAccepted(server: AttackedServer) -> None:
 # -- guessing ----------------------------------------------------------------------------------
 
 
+@pytest.mark.own("needs mechanisms of SHA-2")
+@pytest.mark.attack("A05")
 def test_unknownUsersLookLikeOthers(server: AttackedServer) -> None:
     """A05: the bytes are the same for users that exist and that do not, but for salt and nonce, and stay the same."""
 
@@ -207,6 +161,8 @@ def test_unknownUsersLookLikeOthers(server: AttackedServer) -> None:
     assert answers[0] == answers[1]
 
 
+@pytest.mark.own("needs our limits")
+@pytest.mark.attack("A06")
 def test_fiveTriesAStream(server: AttackedServer) -> None:
     """A06: of thirty wrong passwords five are judged, slower and slower; then the stream ends."""
     client = server.direct()
@@ -217,6 +173,8 @@ def test_fiveTriesAStream(server: AttackedServer) -> None:
     assert time.monotonic() - begun > 0.5
 
 
+@pytest.mark.own("needs our limits")
+@pytest.mark.attack("A06")
 def test_manyTriesOfOneAddress(server: AttackedServer, spare: str) -> None:
     """A06: an address that guesses is refused for a while, others are not, whomever it guessed at."""
     address = "127.7.7.7"
@@ -238,6 +196,7 @@ def test_manyTriesOfOneAddress(server: AttackedServer, spare: str) -> None:
         client.close()
 
 
+@pytest.mark.attack("A08")
 @pytest.mark.parametrize(
     "data", [plain("canary", "x" * 1_000_000), plain("x" * 1_000_000, "x")], ids=["password", "user"]
 )
@@ -249,6 +208,7 @@ def test_hugeCredentials(server: AttackedServer, stranger: RawClient, data: str)
     assert server.cpu - cpu < 0.5
 
 
+@pytest.mark.attack("A08")
 def test_manyLoginsAtOnce(server: AttackedServer) -> None:
     """A08: a hundred passwords to be judged at once keep nobody waiting (the canary listens)."""
     many = [server.direct() for _ in range(100)]
@@ -267,6 +227,7 @@ def _changePassword(client: RawClient, name: str, password: str) -> Element:
     return client.ask("set", f"<query xmlns='{ns.REGISTER}'>{fields}</query>", DOMAIN)
 
 
+@pytest.mark.attack("A10")
 def test_passwordChangeEndsOtherSessions(server: AttackedServer, clients: Clients, user: Callable[[], str]) -> None:
     """A10: other sessions of the account end, hibernating ones too; the old password is worth nothing."""
     name = user()
@@ -286,6 +247,7 @@ def test_passwordChangeEndsOtherSessions(server: AttackedServer, clients: Client
     assert (failed.name, condition(failed)) == ("failed", "item-not-found")
 
 
+@pytest.mark.attack("A09")
 def test_nobodyChangesTheOthersPassword(clients: Clients, user: Callable[[], str]) -> None:
     """A09: the password is the session's account's own, whatever name is given."""
     client = clients()
@@ -295,6 +257,7 @@ def test_nobodyChangesTheOthersPassword(clients: Clients, user: Callable[[], str
     )
 
 
+@pytest.mark.attack("A09")
 def test_registrationIsClosed(server: AttackedServer) -> None:
     """A09: where registration is off it is not offered, and not granted (``localhost`` has the module by default)."""
     client = server.direct()
@@ -307,6 +270,7 @@ def test_registrationIsClosed(server: AttackedServer) -> None:
     assert other.scram("mallory", "correct horse").name == "failure"
 
 
+@pytest.mark.own("needs further hosts with certificates")
 @pytest.mark.parametrize("kind", ["result", "error", "bogus", ""])
 def test_registrationOfNoKind(server: AttackedServer, kind: str) -> None:
     """An IQ before authentication that is no request is answered by an error, or not at all."""
@@ -318,6 +282,8 @@ def test_registrationOfNoKind(server: AttackedServer, kind: str) -> None:
         assert not isinstance(item, Element) or item.get("type") == "error" or item.name == "error"
 
 
+@pytest.mark.own("needs our administration")
+@pytest.mark.attack("A10")
 def test_adminEndsSessions(server: AttackedServer, clients: Clients, user: Callable[[], str]) -> None:
     """A10: what the operator does to an account ends its streams within five seconds, and its logins."""
     one, two, three = user(), user(), user()

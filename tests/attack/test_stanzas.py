@@ -8,31 +8,18 @@ import pytest
 
 from tests.attack.conftest import AttackedServer
 from tests.attack.faulty import FAULT
+from tests.attack.inputs.stanzas import ADDRESSES, BAD_IQS, DISCO, FORGERIES, FROMS, INNER, NAMES, NUMBERS, SERVED
 from tests.attack.raw import DOMAIN, RawClient, content, stanzaError
 from xmppservice.wire import ns
 from xmppservice.wire.element import Element
 
 Clients = Callable[..., RawClient]
 
-CARBONS = "urn:xmpp:carbons:2"
-FORWARD = "urn:xmpp:forward:0"
-MAM = "urn:xmpp:mam:2"
-DISCO = f"<query xmlns='{ns.DISCO_INFO}'/>"
 
 
 # -- from ------------------------------------------------------------------------------------------
 
 
-FROMS = [
-    "canary@localhost",
-    "canary@localhost/x",
-    "localhost",
-    "{bare}/other",
-    "@@@",
-    "",
-    "{bare}.evil.test",
-    "x{bare}",
-]
 
 
 @pytest.mark.parametrize("kind", ["message", "presence", "iq"])
@@ -56,17 +43,9 @@ def test_ownFromIsStamped(clients: Clients) -> None:
         assert bob.element().get("from") == alice.jid
 
 
-FORGERIES = {
-    "a roster push": f"<iq type='set' id='1'{{to}}><query xmlns='{ns.ROSTER}'><item jid='a@evil.test'/></query></iq>",
-    "a stray result": "<iq type='result' id='1'{to}/>",
-    "a stray error": "<iq type='error' id='1'{to}><error type='cancel'/></iq>",
-    "an archive's result": f"<message{{to}}><result xmlns='{MAM}'><forwarded xmlns='{FORWARD}'/></result></message>",
-    "a received carbon": f"<message{{to}}><received xmlns='{CARBONS}'><forwarded xmlns='{FORWARD}'><message "
-    f"xmlns='{ns.CLIENT}' from='canary@localhost/x'><body>x</body></message></forwarded></received></message>",
-    "a sent carbon": f"<message{{to}}><sent xmlns='{CARBONS}'><forwarded xmlns='{FORWARD}'/></sent></message>",
-}  # fmt: skip
 
 
+@pytest.mark.attack("I01", "I02", "I03", "I05")
 @pytest.mark.parametrize("forgery", FORGERIES.values(), ids=FORGERIES.keys())
 def test_forgeriesCarryTheTrueSender(clients: Clients, forgery: str) -> None:
     """I01, I02, I03, I05: what only one's own server may say arrives with its author's full JID, or not at all."""
@@ -91,6 +70,7 @@ def test_answersToNobody(clients: Clients) -> None:
     assert alice.stanzas() == []
 
 
+@pytest.mark.attack("I04")
 def test_forgedStanzaIds(clients: Clients) -> None:
     """I04: of all ids that claim to be the recipient's or its server's, in any spelling, only ours is left."""
     mallory, victim = clients(), clients()
@@ -110,21 +90,6 @@ def test_forgedStanzaIds(clients: Clients) -> None:
 # -- wrong stanzas ---------------------------------------------------------------------------------
 
 
-BAD_IQS = {
-    "no id": f"<iq type='get'>{DISCO}</iq>",
-    "no type": f"<iq id='1'>{DISCO}</iq>",
-    "another type": f"<iq type='fetch' id='1'>{DISCO}</iq>",
-    "no child": "<iq type='get' id='1'/>",
-    "only text": "<iq type='set' id='1'>text</iq>",
-    "two children": f"<iq type='get' id='1'>{DISCO}{DISCO}</iq>",
-    "another type of presence": "<presence type='sleepy'/>",
-    "a priority of words": "<presence><priority>high</priority></presence>",
-    "a subscription to nobody": "<presence type='subscribe'/>",
-    "an empty roster set": f"<iq type='set' id='1'><query xmlns='{ns.ROSTER}'/></iq>",
-    "two items": f"<iq type='set' id='1'><query xmlns='{ns.ROSTER}'><item jid='a@b'/><item jid='c@b'/></query></iq>",
-    "a roster item without address": f"<iq type='set' id='1'><query xmlns='{ns.ROSTER}'><item/></query></iq>",
-    "nobody to block": f"<iq type='set' id='1'><block xmlns='{ns.BLOCKING}'/></iq>",
-}  # fmt: skip
 
 
 @pytest.mark.parametrize("bad", BAD_IQS.values(), ids=BAD_IQS.keys())
@@ -138,29 +103,9 @@ def test_badRequest(clients: Clients, spare: str, bad: str) -> None:
     assert client.stanzas() == []
 
 
-ADDRESSES = {
-    "no local part": "@localhost",
-    "signs": "@@@",
-    "a space": "a b@localhost",
-    "an ampersand": "a&amp;b@localhost",
-    "no resource": "a@localhost/",
-    "no domain": "a@/x",
-    "right to left": "a\u202e@localhost",
-    "a zero width joiner": "a\u200db@localhost",
-    "1024 bytes of local part": "a" * 1024 + "@localhost",
-    "1024 bytes of domain": "a@" + "a" * 1024,
-    "1024 bytes of resource": "canary@localhost/" + "a" * 1024,
-    "two-byte characters over the limit": "é" * 512 + "@localhost",
-    "three-byte characters over the limit": "canary@localhost/" + "漢" * 342,
-    "four-byte characters over the limit": "canary@localhost/" + "😀" * 256,
-    "a control character in the resource": "canary@localhost/a\x7fb",
-    "a dot only": "a@.",
-    "labels too long": "a@" + "x" * 64 + ".test",
-    "spaces in the domain": "a@b c",
-    "an address of IPv6 without its end": "a@[::1",
-}
 
 
+@pytest.mark.attack("X12")
 @pytest.mark.parametrize("address", ADDRESSES.values(), ids=ADDRESSES.keys())
 def test_malformedAddress(clients: Clients, spare: str, address: str) -> None:
     """8.3.3.8, X12: jid-malformed for every kind of stanza, nothing cut off, and the stream goes on."""
@@ -175,6 +120,7 @@ def test_malformedAddress(clients: Clients, spare: str, address: str) -> None:
     assert client.stanzas() == []
 
 
+@pytest.mark.attack("X12")
 def test_longAddressesWithinTheLimit(clients: Clients) -> None:
     """X12: 1,023 bytes are an address; what comes back in the error is the whole of it."""
     client = clients()
@@ -184,10 +130,9 @@ def test_longAddressesWithinTheLimit(clients: Clients) -> None:
         assert reply.get("from") == f"{local}@localhost"
 
 
-NUMBERS = ["-1", "2147483648", "4294967296", "18446744073709551616", "1" + "0" * 308, "NaN", "１２", "", " 1", "1e3",
-           "0x1", "9" * 60_000, "+1", "1_0"]  # fmt: skip
 
 
+@pytest.mark.attack("X13")
 @pytest.mark.parametrize("number", NUMBERS, ids=lambda number: number[:22] or "nothing")
 def test_badNumbers(server: AttackedServer, clients: Clients, spare: str, number: str) -> None:
     """X13: no number of a peer is believed: counts, priorities, ages, maxima."""
@@ -259,6 +204,7 @@ def test_badBindings(server: AttackedServer, user: Callable[[], str]) -> None:
     assert client.bind("\uff41").endswith("/\uff41")
 
 
+@pytest.mark.own("needs our failing module")
 @pytest.mark.injected(2)
 def test_faultOfOurs(clients: Clients) -> None:
     """8.3.3.6: a fault in the answer to an IQ is told once, with an incident id, and the stream goes on."""
@@ -269,16 +215,9 @@ def test_faultOfOurs(clients: Clients) -> None:
     assert client.stanzas() == []
 
 
-SERVED = [
-    ns.DISCO_INFO, ns.DISCO_ITEMS, ns.PING, ns.VERSION, ns.TIME, ns.LAST, ns.VCARD, ns.PRIVATE, ns.ROSTER, ns.BLOCKING,
-    ns.REGISTER, ns.BIND, ns.SESSION,
-]  # fmt: skip
-NAMES = ("query", "ping", "time", "vCard", "blocklist", "block", "unblock", "bind", "session", "x")
-INNER = ("", "text", "<item/>", "<item jid='@@@' subscription='bogus'/>", "<x xmlns='jabber:x:data'/>",
-         "<remove/><remove/>",
-         "<username/><password/>", "<storage xmlns='urn:example:s'/><b/>", "<remove/>x<item jid=''/>")  # fmt: skip
 
 
+@pytest.mark.attack("X14")
 @pytest.mark.parametrize("space", SERVED)
 def test_everyRequestIsAnsweredOnce(clients: Clients, spare: str, space: str) -> None:
     """X14, 3.3: nonsense in every namespace we serve gets one answer, a result or an error, and no traceback."""
@@ -325,6 +264,7 @@ def _faceless(stanza: Element) -> Element:
     return copy
 
 
+@pytest.mark.attack("I11")
 def test_strangersLearnNothing(clients: Clients, user: Callable[[], str]) -> None:
     """I11: users online, users offline and nobody at all give a stranger the same answers."""
     online, stranger, offline = clients(), clients(), user()
@@ -349,6 +289,7 @@ def test_strangersLearnNothing(clients: Clients, user: Callable[[], str]) -> Non
     assert online.stanzas() == []
 
 
+@pytest.mark.attack("I10")
 def test_blockedUsersReachNobody(clients: Clients) -> None:
     """I10: no path leads from a blocked user to the one who blocked: not to a bare nor to a full JID."""
     victim, mallory = clients(), clients()
@@ -382,6 +323,7 @@ def test_blockedUsersReachNobody(clients: Clients) -> None:
     assert stanzaError(reply) == ("cancel", "not-acceptable")
 
 
+@pytest.mark.attack("I06")
 @pytest.mark.parametrize("spelling", ["{0}@LOCALHOST", "{1}@localhost", "\uff55{2}@localhost", "{0}@localhost."])
 def test_oneFormEverywhere(clients: Clients, spelling: str) -> None:
     """I06: an address in another spelling is the same address: on the way, in the roster, in the block list."""
@@ -402,6 +344,7 @@ def test_oneFormEverywhere(clients: Clients, spelling: str) -> None:
     assert stanzaError(bob.element()) == ("cancel", "service-unavailable")
 
 
+@pytest.mark.attack("I06")
 def test_lookalikesAreOthers(clients: Clients) -> None:
     """I06: Cyrillic, dotless and combining letters make other addresses, and never those of ours."""
     alice = clients()
@@ -411,6 +354,7 @@ def test_lookalikesAreOthers(clients: Clients) -> None:
         assert stanzaError(reply)[1] in ("service-unavailable", "jid-malformed")
 
 
+@pytest.mark.own("needs further hosts with certificates")
 def test_registrationErrors(server: AttackedServer) -> None:
     """3.3 conflict, not-acceptable, bad-request: in-band registration where it is open."""
     client = server.direct("open.test")
@@ -430,6 +374,8 @@ def test_registrationErrors(server: AttackedServer) -> None:
     assert stanzaError(register("<username>a</username><username>b</username>"))[1] == "bad-request"
 
 
+@pytest.mark.own("needs our log")
+@pytest.mark.attack("I09")
 def test_nothingSecretIsLogged(server: AttackedServer, clients: Clients) -> None:
     """I09: neither bodies nor passwords come into the log, in whatever way things go wrong."""
     alice = clients()
@@ -442,6 +388,8 @@ def test_nothingSecretIsLogged(server: AttackedServer, clients: Clients) -> None
     assert "4711" not in server.report() and "yranac" not in server.report()
 
 
+@pytest.mark.own("needs our log")
+@pytest.mark.attack("D10")
 def test_logLinesCannotBeForged(server: AttackedServer, clients: Clients, spare: str) -> None:
     """D10: line ends and escapes in addresses, names and errors make no lines of the log; a flood makes no flood."""
     size = len(server.report())

@@ -9,14 +9,14 @@ import pytest
 
 from tests.attack.conftest import AttackedServer
 from tests.attack.faulty import UNLUCKY
-from tests.attack.raw import DOMAIN, STARTTLS, RawClient, auth, header, names, plain
+from tests.attack.inputs.streams import ADDRESSED, HEADERS, ORDER, PING, UNKNOWN
+from tests.attack.raw import DOMAIN, STARTTLS, RawClient, header, names, plain
 from xmppservice.wire import ns
 from xmppservice.wire.element import Element
 from xmppservice.wire.parser import StreamEnd, StreamHeader
 
 Clients = Callable[..., RawClient]
 
-PING = f"<iq type='get' id='1'><ping xmlns='{ns.PING}'/></iq>"
 
 
 def connect(server: AttackedServer, stage: str) -> RawClient:
@@ -32,30 +32,6 @@ def connect(server: AttackedServer, stage: str) -> RawClient:
     return client
 
 
-HEADERS = {
-    "unknown host": (header("nope.test"), "host-unknown"),
-    "unknown host with a dot": (header("NOPE.test."), "host-unknown"),
-    "no host": (header(None), "host-unknown"),
-    "no address": (header("@@@"), "improper-addressing"),
-    "a space in the address": (header("a b"), "improper-addressing"),
-    "another content namespace": (header(xmlns="jabber:foo"), "invalid-namespace"),
-    "a server's header": (header(xmlns=ns.SERVER), "invalid-namespace"),
-    "another stream namespace": (header(**{"xmlns:stream": "urn:example:streams"}), "invalid-namespace"),
-    "no version": (header(version=None), "unsupported-version"),
-    "an old version": (header(version="0.9"), "unsupported-version"),
-    "a version that is none": (header(version="abc"), "unsupported-version"),
-    "a version with an abundance of digits": (header(version="1" * 4000 + ".0"), "unsupported-version"),
-    "another element": (header().replace("<stream:stream", "<stream:flow"), "bad-format"),
-    "HTTP": ("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", "not-well-formed"),
-    "a header beyond the limit": (header(id="x" * 10_240), "policy-violation"),
-    "ISO 8859-1": ("<?xml version='1.0' encoding='iso-8859-1'?>" + header(), "unsupported-encoding"),
-    "XML 1.1": ("<?xml version='1.1'?>" + header(), "unsupported-encoding"),
-    "UTF-16 with a mark": (header().encode("utf-16"), "unsupported-encoding"),
-    "UTF-16, little end first": (header().encode("utf-16-le"), "unsupported-encoding"),
-    "UTF-16, big end first": (header().encode("utf-16-be"), "unsupported-encoding"),
-    "UTF-32 with a mark": (header().encode("utf-32"), "unsupported-encoding"),
-    "UTF-32, big end first": (header().encode("utf-32-be"), "unsupported-encoding"),
-}
 
 
 @pytest.mark.parametrize("stage", ["plain", "secured", "direct"])
@@ -130,6 +106,7 @@ def test_featuresComeInOrderAndOnce(server: AttackedServer, user: Callable[[], s
     assert "bind" in offered and "mechanisms" not in offered and "starttls" not in offered
 
 
+@pytest.mark.own("needs our limits")
 def test_limitsAreAnnounced(server: AttackedServer, user: Callable[[], str]) -> None:
     """XEP-0478: what may be sent is told before and after authentication, and is true."""
     client = server.direct()
@@ -153,7 +130,6 @@ def test_secondHeaderOnABoundStream(clients: Clients) -> None:
     client.refused("invalid-xml")
 
 
-ADDRESSED = "<message to='canary@localhost'><body>x</body></message>"
 
 
 @pytest.mark.parametrize("stanza", ["<message/>", "<presence/>", PING, ADDRESSED])
@@ -171,13 +147,6 @@ def test_stanzaBeforeBinding(server: AttackedServer, user: Callable[[], str], st
     client.refused("not-authorized")
 
 
-UNKNOWN = {
-    "in our namespace": "<foo/>",
-    "in another": "<foo xmlns='urn:example:foo'/>",
-    "in the stream's": "<stream:features/>",
-    "of stream management": f"<bogus xmlns='{ns.SM}'/>",
-    "another kind of message": "<message xmlns='urn:example:foo'/>",
-}
 
 
 @pytest.mark.parametrize("element", UNKNOWN.values(), ids=UNKNOWN.keys())
@@ -205,11 +174,6 @@ def test_textBetweenStanzas(clients: Clients, stranger: RawClient) -> None:
         each.refused("bad-format", "invalid-xml")
 
 
-ORDER = {
-    "authentication": (auth("PLAIN", b"\0a\0b"), "policy-violation"),
-    "an abort": (f"<abort xmlns='{ns.SASL}'/>", "policy-violation"),
-    "a response": (f"<response xmlns='{ns.SASL}'/>", "policy-violation"),
-}
 
 
 @pytest.mark.parametrize("element, condition", ORDER.values(), ids=ORDER.keys())
@@ -228,6 +192,8 @@ def test_startTLSOnceOnly(server: AttackedServer, user: Callable[[], str]) -> No
         assert client.closed
 
 
+@pytest.mark.own("needs further hosts with certificates")
+@pytest.mark.attack("A03")
 def test_otherHostAfterTLS(server: AttackedServer) -> None:
     """A03: the host cannot be changed by the restart after TLS."""
     client = server.plain()
@@ -236,6 +202,7 @@ def test_otherHostAfterTLS(server: AttackedServer) -> None:
     client.refused("host-unknown", "not-authorized")
 
 
+@pytest.mark.attack("A03")
 def test_otherHostAfterAuthentication(server: AttackedServer, user: Callable[[], str]) -> None:
     """A03: who has logged in at one host does not bind at another (CVE-2018-10847)."""
     name = user()
@@ -264,6 +231,7 @@ def test_sameResourceTwice(server: AttackedServer, user: Callable[[], str]) -> N
     new.ping()
 
 
+@pytest.mark.own("needs our failing module")
 @pytest.mark.injected(1)
 def test_faultInNegotiationEndsOnlyThatStream(server: AttackedServer, user: Callable[[], str]) -> None:
     """4.9.3.8: our own fault is told as such, with an incident id that the log has too."""

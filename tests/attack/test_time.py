@@ -20,6 +20,8 @@ from xmppservice.wire import ns
 from xmppservice.wire.element import Element
 from xmppservice.wire.parser import StreamEnd
 
+pytestmark = pytest.mark.own("the deadlines are shortened by configuration")
+
 AUTH_TIME, SILENCE, PING_TIME, SLACK = 3.0, 10.0, 2.0, 5.0
 PER_ADDRESS = 8
 
@@ -129,6 +131,7 @@ def quiet(short: ShortServer) -> Quiet:
     return Quiet(short)
 
 
+@pytest.mark.attack("D02")
 @pytest.mark.parametrize("kind", SILENT)
 def test_whoDoesNotLogInIsPutOut(waiting: dict[str, Waiting], kind: str) -> None:
     """D02: silence or dripping before authentication or binding ends at the deadline, not before and not much later."""
@@ -136,6 +139,7 @@ def test_whoDoesNotLogInIsPutOut(waiting: dict[str, Waiting], kind: str) -> None
     assert AUTH_TIME - 1.5 < seconds < AUTH_TIME + SLACK
 
 
+@pytest.mark.attack("D02")
 def test_tooManyOfOneAddress(short: ShortServer) -> None:
     """D02, XEP-0205: connections of one address are capped; another address logs in at once."""
     address = "127.9.9.9"

@@ -5,25 +5,20 @@ from __future__ import annotations
 import hashlib
 import socket
 import ssl
-import warnings
 from collections.abc import Callable
 
 import pytest
 from OpenSSL import SSL
 
 from tests.attack.conftest import AttackedServer
-from tests.attack.raw import STARTTLS, RawClient, auth, condition, header, plain
+from tests.attack.inputs.tls import EARLY, REFUSALS, SECURED_ONLY, WEAK, V
+from tests.attack.raw import STARTTLS, RawClient, condition, header, plain
+from tests.attack.weak import context as weak
 from xmppservice.wire import ns
 from xmppservice.wire.element import Element
 
-EARLY = {
-    "a header": header(),
-    "a header and authentication": header() + plain("canary", "yranac"),
-    "a stanza": "<message to='canary@localhost'><body>x</body></message>",
-    "the end": "</stream:stream>",
-}
 
-
+@pytest.mark.attack("T01")
 @pytest.mark.parametrize("early", EARLY.values(), ids=EARLY.keys())
 def test_nothingMayFollowStartTLS(server: AttackedServer, early: str) -> None:
     """T01: what was sent in clear with ``<starttls/>`` never reaches the stream behind the handshake."""
@@ -32,6 +27,7 @@ def test_nothingMayFollowStartTLS(server: AttackedServer, early: str) -> None:
     client.refused("policy-violation")
 
 
+@pytest.mark.attack("T01")
 @pytest.mark.parametrize("junk", [header() + plain("canary", "yranac"), "\x16\x03\x01junk", "\0" * 4096])
 def test_noHandshake(server: AttackedServer, junk: str) -> None:
     """T01: plain XML or rubbish in the place of the handshake ends the connection, without an answer in clear."""
@@ -51,23 +47,9 @@ def test_plainXMLOnTheTLSPort(server: AttackedServer) -> None:
     assert client.rest() == [] and b"stream" not in client.raw
 
 
-SECURED_ONLY = {
-    "PLAIN": plain("canary", "yranac"),
-    "SCRAM": auth("SCRAM-SHA-1", b"n,,n=canary,r=abcdef"),
-    "EXTERNAL": auth("EXTERNAL", b""),
-    "SASL2": "<authenticate xmlns='urn:xmpp:sasl:2' mechanism='PLAIN'/>",
-    "compression": "<compress xmlns='http://jabber.org/protocol/compress'><method>zlib</method></compress>",
-    "binding": f"<iq type='set' id='1'><bind xmlns='{ns.BIND}'/></iq>",
-    "resumption": f"<resume xmlns='{ns.SM}' previd='x' h='0'/>",
-    "stream management": f"<enable xmlns='{ns.SM}'/>",
-    "registration": f"<iq type='get' id='1'><query xmlns='{ns.REGISTER}'/></iq>",
-    "dialback": "<db:result xmlns:db='jabber:server:dialback' from='a' to='localhost'>x</db:result>",
-    "dialback's check": "<db:verify xmlns:db='jabber:server:dialback' type='valid' from='a' to='localhost' id='1'/>",
-    "old authentication": "<iq type='set' id='1'><query xmlns='jabber:iq:auth'><username>x</username></query></iq>",
-}
-REFUSALS = {"PLAIN", "SCRAM", "EXTERNAL"}
 
 
+@pytest.mark.attack("T02")
 @pytest.mark.parametrize("kind", SECURED_ONLY)
 def test_nothingGoesAroundTLS(server: AttackedServer, kind: str) -> None:
     """T02: each element of a later step is refused in clear, by a failure or the end; nothing ever succeeds."""
@@ -85,6 +67,7 @@ def test_nothingGoesAroundTLS(server: AttackedServer, kind: str) -> None:
         client.refused("policy-violation", "not-authorized")
 
 
+@pytest.mark.attack("X03")
 def test_compressionIsNeverOffered(server: AttackedServer, user: Callable[[], str]) -> None:
     """X03: no stage offers compression, and none takes it."""
     for client in (server.plain(), server.direct(), server.authenticated(user())):
@@ -96,6 +79,7 @@ def test_compressionIsNeverOffered(server: AttackedServer, user: Callable[[], st
         assert client.rest() and client.closed
 
 
+@pytest.mark.attack("X03")
 def test_compressionOnABoundStream(spare: str, server: AttackedServer) -> None:
     """X03: with a session it is not even an element."""
     client = server.login(spare)
@@ -103,29 +87,7 @@ def test_compressionOnABoundStream(spare: str, server: AttackedServer) -> None:
     client.refused("unsupported-stanza-type")
 
 
-def _context(low: ssl.TLSVersion, high: ssl.TLSVersion, ciphers: str = "") -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        context.set_ciphers((ciphers or "ALL") + ":@SECLEVEL=0")
-        context.minimum_version, context.maximum_version = low, high
-    return context
-
-
-V = ssl.TLSVersion
-WEAK = {
-    "TLS 1.0": (V.TLSv1, V.TLSv1, ""),
-    "TLS 1.1": (V.TLSv1_1, V.TLSv1_1, ""),
-    "static RSA": (V.TLSv1_2, V.TLSv1_2, "kRSA"),
-    "CBC": (V.TLSv1_2, V.TLSv1_2, "ECDHE-ECDSA-AES128-SHA:ECDHE-ECDSA-AES256-SHA384:ECDHE-RSA-AES128-SHA"),
-    "no forward secrecy": (V.TLSv1_2, V.TLSv1_2, "AES128-GCM-SHA256:AES256-GCM-SHA384"),
-    "nobody's certificate": (V.TLSv1_2, V.TLSv1_2, "aNULL"),
-    "no encryption": (V.TLSv1_2, V.TLSv1_2, "eNULL"),
-}
-
-
+@pytest.mark.attack("T04")
 @pytest.mark.parametrize("direct", [False, True], ids=["starttls", "direct"])
 @pytest.mark.parametrize("kind", WEAK)
 def test_weakTLSIsRefused(server: AttackedServer, kind: str, direct: bool) -> None:
@@ -135,16 +97,18 @@ def test_weakTLSIsRefused(server: AttackedServer, kind: str, direct: bool) -> No
         client.send(STARTTLS)
         client.element()
     with pytest.raises((ssl.SSLError, ConnectionResetError)):
-        client.wrap(None, context=_context(*WEAK[kind]))
+        client.wrap(None, context=weak(*WEAK[kind]))
 
 
+@pytest.mark.own("needs mechanisms of SHA-2")
+@pytest.mark.attack("T04", "T09")
 @pytest.mark.parametrize(
     "version, ciphers", [(V.TLSv1_2, "ECDHE+AESGCM"), (V.TLSv1_2, "ECDHE+CHACHA20"), (V.TLSv1_3, "")]
 )
 def test_strongTLSIsAccepted(server: AttackedServer, version: ssl.TLSVersion, ciphers: str) -> None:
     """T04, T09: what is left works, and names the channel bindings that exist with that version."""
     client = server.plain()
-    client.startTLS(None, context=_context(version, version, ciphers))
+    client.startTLS(None, context=weak(version, version, ciphers))
     client.open()
     offer = client.features.find(ns.CHANNEL_BINDING, "sasl-channel-binding")
     assert offer is not None
@@ -154,6 +118,7 @@ def test_strongTLSIsAccepted(server: AttackedServer, version: ssl.TLSVersion, ci
     assert all(name + "-PLUS" in client.mechanisms for name in ("SCRAM-SHA-1", "SCRAM-SHA-256", "SCRAM-SHA-512"))
 
 
+@pytest.mark.attack("T05")
 def test_renegotiationIsRefused(server: AttackedServer) -> None:
     """T05: a client of TLS 1.2 cannot make the server negotiate again and again."""
     context = SSL.Context(SSL.TLS_CLIENT_METHOD)
@@ -180,7 +145,7 @@ def test_protocolNames(server: AttackedServer) -> None:
 
     def shakeHands(*offered: str) -> str | None:
         client = RawClient(server.directPort)
-        context = _context(V.TLSv1_2, V.TLSv1_3)
+        context = weak(V.TLSv1_2, V.TLSv1_3)
         context.set_alpn_protocols(list(offered))
         client.wrap(None, context=context)
         chosen: str | None = client.socket.selected_alpn_protocol()
@@ -192,6 +157,7 @@ def test_protocolNames(server: AttackedServer) -> None:
         shakeHands("h2", "http/1.1")
 
 
+@pytest.mark.own("needs further hosts with certificates")
 def test_everyHostHasItsCertificate(server: AttackedServer) -> None:
     """The certificate follows the stream's ``to``, or the name in a direct handshake."""
     for host in ("localhost", "other.test", "open.test"):
@@ -205,6 +171,8 @@ def _endPoint(client: RawClient) -> bytes:
     return hashlib.sha256(client.socket.getpeercert(True)).digest()
 
 
+@pytest.mark.own("needs mechanisms of SHA-2")
+@pytest.mark.attack("T08")
 def test_channelBinding(server: AttackedServer, spare: str) -> None:
     """T08: SCRAM-PLUS accepts this channel and no other, and nobody may say that we offered none."""
     binding = {"name": "SCRAM-SHA-256-PLUS", "flag": "p=tls-server-end-point"}

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.attack.conftest import AttackedServer
+from tests.attack.inputs.xml import FORBIDDEN, HUGE, MALFORMED, MEGABYTES, MUCH, PLACES, SEQUENCES
 from tests.attack.raw import DOMAIN, RawClient, content, header
 from xmppservice.wire import ns
 from xmppservice.wire.element import XML_LANG, Element
@@ -17,18 +18,6 @@ from xmppservice.wire.serializer import serialize
 Clients = Callable[..., RawClient]
 
 
-_ENTITIES = [f"<!ENTITY {name} '{f'&{below};' * 10}'>" for below, name in zip("abcdefghi", "bcdefghij", strict=True)]
-LAUGHS = f"<!DOCTYPE lol [<!ENTITY a 'ha'>{''.join(_ENTITIES)}]>"
-FORBIDDEN = {
-    "billion laughs": LAUGHS,
-    "external entity": "<!DOCTYPE a SYSTEM 'file:///etc/passwd'>",
-    "external parameter entity": "<!DOCTYPE a [<!ENTITY % x SYSTEM 'http://192.0.2.1/'> %x;]>",
-    "internal subset": "<!DOCTYPE a [<!ATTLIST message to CDATA 'x'>]>",
-    "processing instruction": "<?php echo 1?>",
-    "style sheet": "<?xml-stylesheet href='x'?>",
-    "comment": "<!-- hello -->",
-    "empty comment": "<!---->",
-}
 
 
 def connect(server: AttackedServer, direct: bool) -> RawClient:
@@ -39,6 +28,7 @@ def connect(server: AttackedServer, direct: bool) -> RawClient:
     return client
 
 
+@pytest.mark.attack("X01")
 @pytest.mark.parametrize("direct", [False, True], ids=["plain", "direct"])
 @pytest.mark.parametrize("bad", FORBIDDEN.values(), ids=FORBIDDEN.keys())
 def test_forbiddenInTheProlog(server: AttackedServer, bad: str, direct: bool) -> None:
@@ -50,6 +40,7 @@ def test_forbiddenInTheProlog(server: AttackedServer, bad: str, direct: bool) ->
         client.close()
 
 
+@pytest.mark.attack("X01")
 @pytest.mark.parametrize("bad", [*FORBIDDEN.values(), "&nbsp;", "&a;"], ids=[*FORBIDDEN.keys(), "nbsp", "entity"])
 def test_forbiddenBehindTheHeader(stranger: RawClient, bad: str) -> None:
     """11.1: the same between elements and inside of one, before authentication.
@@ -60,9 +51,9 @@ def test_forbiddenBehindTheHeader(stranger: RawClient, bad: str) -> None:
     stranger.refused("restricted-xml")
 
 
-PLACES = ("{}", "<message to='x@localhost'><body>{}</body></message>", "<message>{}</message>")
 
 
+@pytest.mark.attack("X01", "X02")
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("bad", FORBIDDEN.values(), ids=FORBIDDEN.keys())
 def test_forbiddenOnABoundStream(server: AttackedServer, quick: RawClient, bad: str, place: str) -> None:
@@ -78,43 +69,6 @@ def test_unknownEntity(quick: RawClient, bad: str) -> None:
     quick.refused("restricted-xml")
 
 
-MALFORMED: dict[str, bytes] = {
-    "mismatched tags": b"<message><body></message></body>",
-    "a bracket in an attribute": b"<message id='<'/>",
-    "an attribute twice": b"<message id='1' id='2'/>",
-    "an attribute twice by its namespace": b"<message xmlns:a='u' xmlns:b='u' a:x='1' b:x='2'/>",
-    "an attribute without quotes": b"<message id=1/>",
-    "no space between attributes": b"<message id='1'to='2'/>",
-    "a bare ampersand": b"<message><body>a & b</body></message>",
-    "the end of CDATA in text": b"<message><body>]]></body></message>",
-    "overlong slash": b"<message><body>\xc0\xaf</body></message>",
-    "overlong three": b"<message><body>\xe0\x80\xaf</body></message>",
-    "overlong NUL": b"<message><body>\xc0\x80</body></message>",
-    "a lone surrogate": b"<message><body>\xed\xa0\x80</body></message>",
-    "a surrogate pair": b"<message><body>\xed\xa0\xbd\xed\xb8\x80</body></message>",
-    "beyond Unicode": b"<message><body>\xf4\x90\x80\x80</body></message>",
-    "five bytes": b"<message><body>\xf8\x88\x80\x80\x80</body></message>",
-    "a lone continuation": b"<message><body>\x80</body></message>",
-    "a character cut short": b"<message><body>\xe2\x82</body></message>",
-    "a cut character before a quote": b"<message id='\xe2'/>",
-    "a cut character in a name": b"<message><b\xe2></b\xe2></message>",
-    "NUL": b"<message><body>\0</body></message>",
-    "NUL by reference": b"<message><body>&#0;</body></message>",
-    "a control character": b"<message><body>\x07</body></message>",
-    "a control character by reference": b"<message><body>&#x7;</body></message>",
-    "a surrogate by reference": b"<message><body>&#xD800;</body></message>",
-    "U+FFFF": b"<message><body>\xef\xbf\xbf</body></message>",
-    "U+FFFE by reference": b"<message><body>&#xFFFE;</body></message>",
-    "beyond Unicode by reference": b"<message><body>&#x110000;</body></message>",
-    "an escape in an attribute": b"<message id='\x1b'/>",
-    "a name with a space": b"< message/>",
-    "no name": b"<></>",
-    "a name with two colons": b"<a:b:c/>",
-    "an empty prefix declaration": b"<message xmlns:a=''/>",
-    "the prefix xml elsewhere": b"<message xmlns:xml='urn:example:x'/>",
-    "the prefix xmlns": b"<message xmlns:xmlns='urn:example:x'/>",
-    "a namespace with a separator": b"<message xmlns:a='urn:x y'><a:b/></message>\x01",
-}
 
 
 @pytest.mark.parametrize("bad", MALFORMED.values(), ids=MALFORMED.keys())
@@ -133,21 +87,6 @@ def test_unboundPrefix(quick: RawClient, bad: bytes) -> None:
 
 # -- too much ----------------------------------------------------------------------------------
 
-MEGABYTES = b"x" * 10_000_000
-HUGE: dict[str, tuple[bytes, bytes]] = {
-    "text": (b"<message><body>", b""),
-    "text with references": (b"<message><body>&amp;", b"&amp;"),
-    "an attribute": (b"<message id='", b""),
-    "an attribute's name": (b"<message x", b""),
-    "a tag's name": (b"<", b""),
-    "white space in a tag": (b"<message ", b" "),
-    "a prefix": (b"<message xmlns:", b""),
-    "a namespace": (b"<message xmlns:a='", b""),
-    "brackets in an attribute": (b"<message id='", b">"),
-    "CDATA": (b"<message><body><![CDATA[", b""),
-    "elements": (b"<message>", b"<a/>"),
-    "depth": (b"<message>", b"<a>"),
-}
 
 
 def _huge(name: str) -> bytes:
@@ -155,6 +94,7 @@ def _huge(name: str) -> bytes:
     return start + (filling * (10_000_000 // len(filling)) if filling else MEGABYTES)
 
 
+@pytest.mark.attack("X04", "X05")
 @pytest.mark.parametrize("name", HUGE)
 def test_hugeBeforeAuthentication(server: AttackedServer, stranger: RawClient, name: str) -> None:
     """X04, X05: ten megabytes of anything are refused after eight kilobytes, and cost neither memory nor time."""
@@ -172,6 +112,7 @@ def test_whiteSpaceBeforeAuthentication(stranger: RawClient) -> None:
     stranger.refused("policy-violation")
 
 
+@pytest.mark.attack("X04", "X05")
 @pytest.mark.parametrize("name", HUGE)
 def test_hugeStanza(server: AttackedServer, quick: RawClient, name: str) -> None:
     """X04, X05 for users: the limit is 256 KiB, and so much is also read, not ten megabytes."""
@@ -182,16 +123,9 @@ def test_hugeStanza(server: AttackedServer, quick: RawClient, name: str) -> None
     assert server.cpu - cpu < 1
 
 
-MUCH = {
-    "depth": "<a>" * 20_000 + "</a>" * 20_000,
-    "attributes": "<a " + " ".join(f"a{n}=''" for n in range(20_000)) + "/>",
-    "a few attributes too many": "<a " + " ".join(f"a{n}=''" for n in range(65)) + "/>",
-    "elements": "<a/>" * 60_000,
-    "declarations": "<a " + " ".join(f"xmlns:a{n}='u{n}'" for n in range(2_000)) + "/>",
-    "depth beyond the limit": "<a>" * 64 + "</a>" * 64,
-}
 
 
+@pytest.mark.attack("X05")
 @pytest.mark.parametrize("inner", MUCH.values(), ids=MUCH.keys())
 def test_tooMuchInOneStanza(quick: RawClient, inner: str) -> None:
     """X05: fewer bytes than the limit, but more of something else."""
@@ -200,6 +134,7 @@ def test_tooMuchInOneStanza(quick: RawClient, inner: str) -> None:
     quick.refused("policy-violation")
 
 
+@pytest.mark.attack("X05")
 def test_limitsAreReachable(clients: Clients) -> None:
     """X05, 13.12: what is just within the limits goes through unharmed, deep, wide and long."""
     alice, bob = clients(), clients()
@@ -217,6 +152,7 @@ def _inner(text: str) -> bytes:
     return serialize(parseDocument(f"<x xmlns='{ns.CLIENT}'>{text}</x>".encode(), AUTHENTICATED).elements()[0])
 
 
+@pytest.mark.attack("X06")
 def test_attributeInSingleBytes(server: AttackedServer, clients: Clients) -> None:
     """X06: a long attribute byte by byte costs the server a little, and others nothing (the canary listens)."""
     client = clients()
@@ -229,6 +165,7 @@ def test_attributeInSingleBytes(server: AttackedServer, clients: Clients) -> Non
     assert server.cpu - cpu < 5
 
 
+@pytest.mark.attack("X06")
 def test_hugeAttributeInSmallPieces(server: AttackedServer, clients: Clients) -> None:
     """X06: 256 KiB of one attribute in pieces of 16 bytes end at the limit of a token."""
     client = clients()
@@ -242,6 +179,7 @@ def test_hugeAttributeInSmallPieces(server: AttackedServer, clients: Clients) ->
     assert server.cpu - cpu < 2
 
 
+@pytest.mark.attack("X07")
 def test_stanzaInSinglePieces(clients: Clients) -> None:
     """X07: cut at every offset, a stanza is delivered as soon as its last byte is there."""
     alice, bob = clients(), clients()
@@ -263,6 +201,7 @@ def test_stanzaInSinglePieces(clients: Clients) -> None:
 # -- what goes in comes out --------------------------------------------------------------------
 
 
+@pytest.mark.attack("X11")
 def test_everyCharacterInEveryPlace(clients: Clients) -> None:
     """X11: quotes, brackets, line ends in every attribute, namespace, declaration and text; one stanza comes out."""
     alice, bob = clients(), clients()
@@ -284,17 +223,9 @@ def test_everyCharacterInEveryPlace(clients: Clients) -> None:
     assert bob.stanzas() == []
 
 
-SEQUENCES = [
-    *(bytes([first, second]) for first in (0xC0, 0xC1, 0xC2, 0xDF) for second in (0x00, 0x3C, 0x80, 0xBF, 0xC0)),
-    *(bytes([first, second, 0x80]) for first in (0xE0, 0xE2, 0xED, 0xEF) for second in (0x80, 0x9F, 0xA0, 0xBF, 0x3C)),
-    *(bytes([first, second, 0x80, 0x80]) for first in (0xF0, 0xF4, 0xF5, 0xFF) for second in (0x80, 0x8F, 0x90, 0xBF)),
-    *(bytes([code]) for code in (*range(0x20), 0x7F, 0x80, 0xFE, 0xFF)),
-    *(chr(code).encode() for code in (0x80, 0x85, 0x9F, 0xFDD0, 0xFFFD, 0xFFFE, 0xFFFF, 0x1FFFE, 0x10FFFF)),
-    *(chr(code).encode() for code in (0x2028, 0xFEFF)),
-    b"]]>", b"\r\n", b"\r", b"]]&gt;", b"\xe2\x80\xae", b"a\r\rb",
-]  # fmt: skip
 
 
+@pytest.mark.attack("X10")
 def test_bytesAreRefusedOrDeliveredAsTheyAre(clients: Clients, user: Callable[[], str]) -> None:
     """X10: a sequence of bytes that is no XML ends the stream; any other comes out as the same characters."""
     bob, name = clients(), user()
@@ -324,6 +255,7 @@ def _text(sequence: bytes) -> str | None:
     return text.replace("\r\n", "\n").replace("\r", "\n").replace("&gt;", ">")
 
 
+@pytest.mark.attack("X11")
 def test_meaningIsKept(clients: Clients) -> None:
     """3.4: CDATA, references, foreign attributes, prefixes, redeclared namespaces, white space."""
     alice, bob = clients(), clients()
@@ -361,6 +293,7 @@ def test_namespaceTricks(clients: Clients) -> None:
     assert bob.messages() == []
 
 
+@pytest.mark.attack("X15", "D11")
 def test_languagesAreNotCollected(server: AttackedServer, clients: Clients) -> None:
     """X15, D11: a megabyte of made-up languages, names and namespaces leaves no trace in memory."""
     alice, bob = clients(), clients()

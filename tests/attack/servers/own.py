@@ -1,0 +1,37 @@
+"""Our own server under attack: further hosts, a module that fails, and limits that are reached soon."""
+
+from __future__ import annotations
+
+from tests.attack.servers.victim import Attacked
+from tests.interop.servers import OwnServer
+
+CONFIG = """
+[limits]
+queue = "64 KiB"
+[modules.offline]
+limit = 20
+[hosts.localhost]
+enable = ["tests.attack.faulty"]
+[hosts."other.test"]
+[hosts."open.test"]
+enable = ["register"]
+[hosts."open.test".register]
+open = true
+attempts = 0
+"""
+
+
+class AttackedServer(Attacked, OwnServer):
+    """The real process with further hosts and limits that are reached soon."""
+
+    name = "own"
+    extra = CONFIG
+    fault = "Traceback (most recent call last)"
+
+    def start(self) -> None:
+        """Lays our configuration over the one that ``xmppctl init`` wrote."""
+        folder = self.folder / "conf.d"
+        folder.mkdir(exist_ok=True)
+        (folder / "attack.toml").write_text(self.extra, encoding="utf-8")
+        super().start()
+        self._read = 0
