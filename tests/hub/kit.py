@@ -90,6 +90,8 @@ class SlowStore:
         self._waiting: list[tuple[Callable[..., int], str, tuple[Any, ...], Any]] = []
         self.committed = self.last = store.committed
         self.full = False
+        #: From so many waiting rows on it calls itself crowded.
+        self.crowd = 1000
         self.instant = True
         self._listeners: list[Callable[[int], None]] = []
         self._deferreds: list[tuple[int, Deferred[None]]] = []
@@ -98,6 +100,11 @@ class SlowStore:
     def backlog(self) -> int:
         """See `IStore.backlog`."""
         return self.last - self.committed
+
+    @property
+    def crowded(self) -> bool:
+        """See `IStore.crowded`."""
+        return self.backlog > self.crowd
 
     def append(self, op: str, row: tuple[Any, ...], failed: Any = None) -> int:
         """See `IStore.append`."""

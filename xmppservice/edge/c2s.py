@@ -29,7 +29,8 @@ from twisted.logger import Logger
 from xmppservice.auth.portal import DEFAULT_POLICY, offered, refusal
 from xmppservice.auth.throttle import networkOf
 from xmppservice.edge.driver import StreamDriver
-from xmppservice.edge.memory import Ballast
+from xmppservice.edge.memory import Ballast, Watermark
+from xmppservice.edge.rates import Meter, Meters
 from xmppservice.edge.reports import Report
 from xmppservice.edge.settings import StreamSettings
 from xmppservice.edge.tls import TLSProvider
@@ -63,6 +64,10 @@ class Facts:
     def refusal(self, name: str, secure: bool) -> SASLFailure:
         """Why a mechanism that was not offered is refused (RFC 6120 6.5)."""
         return refusal(name, self.host.portal, secure, self.policy)
+
+
+def _noRoom() -> StreamError:
+    return StreamError("resource-constraint", "the server is short of memory, try again later")
 
 
 class Refusal(Protocol):
@@ -109,6 +114,11 @@ class C2SFactory(Factory):
         self._sweeping: IDelayedCall | None = None
         self._emptied: list[Deferred[None]] = []
         self._ballast = Ballast()
+        #: Pauses of streams that were over their budget, and connections that were refused, by reason.
+        self.throttled = 0
+        self.refused: dict[str, int] = {}
+        self._watermark = Watermark()
+        self._meters = Meters(settings.streamRates, settings.addressRates, clock.seconds)
         self._use(settings)
 
     def _use(self, settings: StreamSettings) -> None:
@@ -118,6 +128,9 @@ class C2SFactory(Factory):
                                     int(settings.silence))  # fmt: skip
         self._probeAt = math.ceil(settings.silence / SWEEP)
         self._giveUpAt = self._probeAt + math.ceil(settings.silenceAnswer / SWEEP)
+        self._watermark.memory, self._watermark.addressSpace = settings.memory, settings.addressSpace
+        if (settings.streamRates, settings.addressRates) != (self._meters.stream, self._meters.address):
+            self._meters = Meters(settings.streamRates, settings.addressRates, self.clock.seconds)
         for driver in self.streams:
             # Nobody is given up before it has been asked.
             driver.quiet = min(driver.quiet, self._probeAt - 1)
@@ -179,13 +192,31 @@ class C2SFactory(Factory):
         self._setDeadline(driver, self.settings.authenticationDeadline)
         if self._sweeping is None:
             self._sweeping = self.clock.callLater(SWEEP, self._sweep)
+            self._watch()
+        if self.shedding:
+            self.refuse("memory")
+            driver.fail(_noRoom())
+
+    @property
+    def shedding(self) -> bool:
+        """Whether new work is refused because memory runs out."""
+        return self._watermark.above
+
+    def meterFor(self, address: str) -> Meter | None:
+        """The budgets of a stream from this address, None if it has no limits."""
+        settings = self.settings
+        if not settings.enabled or address in settings.exempt:
+            return None
+        return self._meters.meter(address)
 
     def moved(self, driver: StreamDriver, address: str) -> None:
         """The peer's address turned out to be another (PROXY protocol): it counts there."""
         self._count(driver.peer, -1)
         driver.peer = address
         self._count(address, 1)
-        if self.settings.enabled and self._perNetwork[networkOf(address)] > self.settings.perAddress:
+        driver.setMeter(self.meterFor(address))
+        if self._full(address, self.settings.perAddress + 1):
+            self.refuse("address")
             driver.fail(StreamError("policy-violation", "too many connections"))
 
     def authenticated(self, driver: StreamDriver) -> None:
@@ -227,13 +258,23 @@ class C2SFactory(Factory):
         if not self.accepting:
             return Refusal()
         settings = self.settings
-        if settings.enabled:
-            network = networkOf(str(getattr(addr, "host", "")))
-            if self._perNetwork.get(network, 0) >= settings.perAddress:
-                return Refusal()
-            if len(self._deadlines) >= settings.unauthenticated:
-                return Refusal()
+        if self._full(str(getattr(addr, "host", "")), settings.perAddress):
+            return self.refuse("address")
+        if settings.enabled and len(self._deadlines) >= settings.unauthenticated:
+            return self.refuse("unauthenticated")
         return StreamDriver(self)
+
+    def _full(self, address: str, limit: int) -> bool:
+        """Whether an address has as many connections as this."""
+        settings = self.settings
+        if not settings.enabled or address in settings.exempt:
+            return False
+        return self._perNetwork.get(networkOf(address), 0) >= limit
+
+    def refuse(self, reason: str) -> Refusal:
+        """Count a refusal: "address", "unauthenticated" or "memory"."""
+        self.refused[reason] = self.refused.get(reason, 0) + 1
+        return Refusal()
 
     def _count(self, address: str, change: int) -> None:
         network = networkOf(address)
@@ -254,6 +295,15 @@ class C2SFactory(Factory):
                 self._deadlines.pop(driver, None)
                 driver.expire()
         self._age()
+        self._watch()
+
+    def _watch(self) -> None:
+        """Look at the memory; where that is too much, those who have not logged in yet go first (R31)."""
+        if self._watermark.look() and self.shedding:
+            for driver in list(self._deadlines):
+                if driver.negotiation is not None and driver.negotiation.machine.jid is None:
+                    self.refuse("memory")
+                    driver.fail(_noRoom())
 
     def _age(self) -> None:
         probeAt, giveUpAt = self._probeAt, self._giveUpAt
@@ -263,7 +313,10 @@ class C2SFactory(Factory):
                 driver.sleep()
                 self._ballast.freed()
             elif quiet >= probeAt and driver.session is not None:
-                if quiet >= giveUpAt:
+                if driver.halted:
+                    # It cannot be heard, so its silence says nothing.
+                    driver.quiet = probeAt - 1
+                elif quiet >= giveUpAt:
                     driver.timeOut()
                 elif quiet == probeAt:
                     driver.probe()

@@ -12,7 +12,11 @@ once it is over: that one attribute is all the hot path looks at.
 
 A stream ends in one of three ways: the peer closes it, we close it, or the connection is
 lost. `_over` is set at the first; what is left is to see the connection closed, which
-the factory's sweep enforces (`edge.c2s`). No connection owns a timer.
+the factory's sweep enforces (`edge.c2s`).
+
+What comes in is counted against budgets (`edge.rates`). A stream that is over its budget rests:
+its transport is not read, what was read already waits in `_input`, and a timer ends the rest.
+No other connection owns a timer.
 """
 
 from __future__ import annotations
@@ -23,13 +27,14 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol, ISSLTransport
+from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol, IProtocol, ISSLTransport
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from xmppservice.edge.negotiation import Negotiation
+from xmppservice.edge.rates import DELIVERY, FREE, GRAIN, STANZA, Meter
 from xmppservice.edge.writer import Outlet, carrier, unsent
 from xmppservice.hub.contracts.stream import IClosingSession, IProbingSession, ISession, IStream
 from xmppservice.protocol.errors import StreamError
@@ -65,11 +70,16 @@ class StreamDriver(Outlet):
     """One stream: a Twisted protocol to its transport, an IStream to its session."""
 
     __slots__ = (
+        "_credit",
+        "_deliveries",
         "_fast",
         "_halt",
         "_input",
         "_logout",
+        "_meter",
         "_over",
+        "_resting",
+        "_stanzas",
         "factory",
         "id",
         "negotiation",
@@ -96,6 +106,11 @@ class StreamDriver(Outlet):
         self._input: _Input | None = None
         self._logout: Callable[[], object] | None = None
         self._over = False
+        #: Budgets, None if nothing limits this stream; what is left of the grain, and what it was used for.
+        self._meter: Meter | None = None
+        self._credit = FREE
+        self._stanzas = self._deliveries = 0
+        self._resting: IDelayedCall | None = None
 
     # -- the transport speaks -------------------------------------------------------------
 
@@ -119,6 +134,7 @@ class StreamDriver(Outlet):
         self.parser = StreamParser(settings.preAuth)
         self._input = _Input()
         self.factory.connected(self)
+        self.setMeter(self.factory.meterFor(self.peer))
 
     def dataReceived(self, data: bytes) -> None:
         """Take what was read: the hot path."""
@@ -131,7 +147,10 @@ class StreamDriver(Outlet):
         else:
             try:
                 receive = session.receive
-                items = iter(self.parser.feed(data))  # type: ignore[union-attr]
+                found = self.parser.feed(data)  # type: ignore[union-attr]
+                self._stanzas += (count := len(found))
+                self._credit -= len(data) + count * STANZA
+                items = iter(found)
                 for item, _ in items:
                     if item.__class__ is Element:
                         receive(item)
@@ -143,6 +162,8 @@ class StreamDriver(Outlet):
                         break
             except Exception:
                 self.fault(Failure())
+        if self._credit < 0:
+            self._account()
         writer.endTurn()
 
     def readConnectionLost(self) -> None:
@@ -156,6 +177,7 @@ class StreamDriver(Outlet):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is gone."""
+        self._takeLast()
         session, logout = self.session, self._logout
         if session is not None:
             self.factory.report.lost(self, session)
@@ -195,6 +217,13 @@ class StreamDriver(Outlet):
         else:
             # Not at once: whoever resumes may be in the midst of what it paused for.
             self.factory.clock.callLater(0, self._proceed)
+
+    def charge(self, deliveries: int) -> None:
+        """The stanza that is being taken goes to so many (IStream.charge)."""
+        self._deliveries += deliveries
+        self._credit -= deliveries * DELIVERY
+        if self._credit < 0:
+            self._account()
 
     # -- what a negotiation does with its driver ------------------------------------------
 
@@ -259,6 +288,7 @@ class StreamDriver(Outlet):
             self._input = _Input()
         waiting = self._input
         waiting.late.append(data)
+        self._credit -= len(data)
         if not self._halt:
             self._pump()
         elif not waiting.stopped:
@@ -269,7 +299,8 @@ class StreamDriver(Outlet):
         """The session paused in the midst of a read: the rest waits."""
         rest = () if self._over else tuple(items)
         if rest:
-            self._input = _Input()
+            if self._input is None:
+                self._input = _Input()
             self._input.items.extend(rest)
 
     def _proceed(self) -> None:
@@ -277,6 +308,8 @@ class StreamDriver(Outlet):
         self.writer.reading = True
         if not self._halt:
             self._pump()
+        if self._credit < 0:
+            self._account()
         self.writer.flush()
 
     def _pump(self) -> None:
@@ -307,7 +340,10 @@ class StreamDriver(Outlet):
                 return False
             waiting.data, waiting.end = b"".join(waiting.late), 0
             waiting.late.clear()
-            waiting.items.extend(self.parser.feed(waiting.data))
+            found = self.parser.feed(waiting.data)
+            self._stanzas += len(found)
+            self._credit -= len(found) * STANZA
+            waiting.items.extend(found)
             return True
         item, waiting.end = waiting.items.popleft()
         if self.negotiation is not None:
@@ -331,6 +367,65 @@ class StreamDriver(Outlet):
             self._finish(None, True, session)
         else:
             self._giveUp(StreamError("invalid-xml", "a stream has one header"))
+
+    # -- rates ----------------------------------------------------------------------------
+
+    @property
+    def halted(self) -> bool:
+        """Whether nothing is taken from the input, for whatever reason: silence is not the peer's fault then."""
+        return self._halt > 0
+
+    def setMeter(self, meter: Meter | None) -> None:
+        """Count against these budgets from now on."""
+        self._meter = meter
+        self._credit = FREE if meter is None else GRAIN
+        self._stanzas = self._deliveries = 0
+        if meter is not None:
+            # Whoever left a debt behind does not get rid of it by connecting again.
+            self._rest(meter.take())
+
+    def _use(self) -> float:
+        """Take from the budgets what has come together; returns for how long to rest."""
+        meter, stanzas, deliveries = self._meter, self._stanzas, self._deliveries
+        used = GRAIN - self._credit - stanzas * STANZA - deliveries * DELIVERY
+        self._credit, self._stanzas, self._deliveries = FREE if meter is None else GRAIN, 0, 0
+        return 0.0 if meter is None else meter.take(used, stanzas, deliveries)
+
+    def _account(self) -> None:
+        """A grain is used up."""
+        self._rest(self._use())
+
+    def _rest(self, seconds: float) -> None:
+        """Read and take nothing for a while; TCP slows the peer."""
+        if seconds <= 0 or self._over or self._resting is not None or self.transport is None:
+            return
+        factory = self.factory
+        factory.throttled += 1
+        self._halt += 1
+        self._fast = None
+        if self._input is None:
+            self._input = _Input()
+        if not self._input.stopped:
+            self._input.stopped = True
+            self.transport.pauseProducing()
+        self._resting = factory.clock.callLater(seconds, self._rested)
+
+    def _rested(self) -> None:
+        """The debt should be paid; but others may have used up the address's budget meanwhile."""
+        self._resting = None
+        self._halt -= 1
+        self.quiet = 0
+        self._rest(self._use())
+        self._proceed()
+
+    def _takeLast(self) -> None:
+        """The connection is lost: what was read before a rest counts as said; the address pays for all of it."""
+        if self._resting is not None and not self._over:
+            self._resting.cancel()
+            self._resting = None
+            self._halt -= 1
+            self._proceed()
+        self._use()
 
     # -- the end --------------------------------------------------------------------------
 
@@ -358,6 +453,9 @@ class StreamDriver(Outlet):
     def _end(self) -> None:
         """Nothing is taken from the input any more."""
         self._over = True
+        if self._resting is not None:
+            self._resting.cancel()
+            self._resting = None
         if self.negotiation is not None:
             self.negotiation.over = True
         self._fast = self.session = self.negotiation = self._input = None

@@ -160,7 +160,17 @@ class Negotiation:
         self.perform(self.machine.preAuthAnswered(reply))
 
     def _bind(self, ask: events.Bind) -> None:
-        self._wait(maybeDeferred(self.avatar.bind, self.driver, ask.resource), self._bound, self._bindFailed)
+        due = maybeDeferred(self._bindNow, ask.resource)
+        self._wait(due, self._bound, self._bindFailed)
+
+    def _bindNow(self, resource: str | None) -> Deferred[ISession]:
+        """A session is new work: none while memory runs out. One that is resumed exists already."""
+        factory = self.driver.factory
+        if factory.shedding:
+            factory.refuse("memory")
+            raise StanzaError("resource-constraint", type="wait", text="the server is short of memory")
+        session: Deferred[ISession] = self.avatar.bind(self.driver, resource)
+        return session
 
     def _bound(self, session: ISession) -> None:
         if self.over:

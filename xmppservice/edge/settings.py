@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import attrs
 
+from xmppservice.edge.rates import ADDRESS, STREAM, Exemptions, Rates
 from xmppservice.protocol.stream.roles import REQUIRED
 from xmppservice.wire.limits import AUTHENTICATED, PRE_AUTH, Limits
 
@@ -12,8 +13,9 @@ from xmppservice.wire.limits import AUTHENTICATED, PRE_AUTH, Limits
 class StreamSettings:
     """Limits and times of client streams. Seconds and bytes throughout.
 
-    `enabled` false lifts what would hinder a test bed: connections per address and the
-    throttle. It never lifts what protects the process itself (stanza sizes, deadlines).
+    `enabled` false lifts what would hinder a test bed: connections per address, rates and the
+    throttle. It never lifts what protects the process itself (stanza sizes, deadlines, memory).
+    `memory` and `addressSpace` are the high-water marks of the process, 0 for none.
     """
 
     enabled: bool = True
@@ -29,5 +31,10 @@ class StreamSettings:
     outgoing: int = 256 * 1024
     perAddress: int = 100
     unauthenticated: int = 2000
+    streamRates: Rates = STREAM
+    addressRates: Rates = ADDRESS
+    exempt: Exemptions = attrs.field(factory=Exemptions)
+    memory: int = 0
+    addressSpace: int = 0
     keepAlive: bool = False
     mechanisms: frozenset[str] | None = None

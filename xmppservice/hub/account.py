@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 
 log = Logger()
 
+#: How many stanzas may wait for one account while a module on its side does; more come back to their senders.
+RECEIVING_LIMIT = 1000
+
 _ENDS = {"message": b"</message>", "presence": b"</presence>", "iq": b"</iq>"}
 
 
@@ -154,6 +157,8 @@ class Account:
         """A stanza has reached this account: POLICY, AMEND, STORE, then delivery."""
         transit.account = self
         if self._line and 0 in self._line:
+            if len(self._line) >= RECEIVING_LIMIT:
+                raise StanzaError("resource-constraint", text="too much waits for this account")
             transit.park()
             self._line.join(0, lambda: self._resumeReceiving(transit))
             return

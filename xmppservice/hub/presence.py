@@ -8,7 +8,7 @@ has no session, so there is nobody to tell. Contacts elsewhere get a stanza thro
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
@@ -145,7 +145,9 @@ def _tell(session: Session, tail: bytes) -> None:
     for other in list(account.sessions.values()):
         if other.available:
             other.deliver(own)
-    fanOut(session, head, tail, subscribers(account))
+    contacts = subscribers(account)
+    _charge(session, len(contacts))
+    fanOut(session, head, tail, contacts)
 
 
 def _head(session: Session) -> bytes:
@@ -153,7 +155,13 @@ def _head(session: Session) -> bytes:
     return session.address or b"<presence from='" + escapeAttribute(session.jid.full).encode() + b"' to='"
 
 
-def subscribers(account: Account) -> Iterable[str]:
+def _charge(session: Session, deliveries: int) -> None:
+    """What one stanza causes for many is charged to its sender (hardening R17)."""
+    if session.stream is not None and deliveries:
+        session.stream.charge(deliveries)
+
+
+def subscribers(account: Account) -> Collection[str]:
     """The bare JIDs that get this account's presence, after modules had their say; nobody if one of them fails."""
     contacts: list[str] = [jid for jid, state in account.roster.items() if state & FROM]
     for method in account.host.table.events.get(hooks.presence.spreading, ()):
@@ -196,6 +204,7 @@ def _begin(session: Session) -> None:
         if other is not session and other.available:
             session.deliver(other.address + account.address + b"'" + other.presence)
     router = account.host.router
+    _charge(session, len(account.roster))
     for contact, state in account.roster.items():
         if not state & TO:
             continue
@@ -238,6 +247,7 @@ def _becomeUnavailable(session: Session, tail: bytes) -> None:
 def _takeBack(session: Session, tail: bytes, directed: set[str]) -> None:
     """Those who had directed presence and are no subscribers learn that it is over (4.6.3)."""
     account, head = session.account, _head(session)
+    _charge(session, len(directed))
     for address in directed:
         jid = JID.parse(address)
         if not account.roster.get(jid.bare, 0) & FROM:

@@ -56,10 +56,14 @@ class Router:
                 self._waitFor(outcome, transit)
 
     def _waitFor(self, outcome: Deferred[None], transit: Transit) -> None:
-        transit.park()
-
+        origin = transit.origin
+        if origin is not None:
+            # It counts among what its stream waits for, so that a flood of such stanzas is not read.
+            origin.hold(transit)
+        else:
+            transit.park()
         outcome.addErrback(lambda failure: transit.host.refused(transit, failure))
-        outcome.addBoth(lambda _: transit.finish())
+        outcome.addBoth(lambda _: transit.finish() if origin is None else origin.release(transit))
 
     def isAccount(self, jid: JID) -> bool:
         """Whether the address would be an account of one of our hosts."""

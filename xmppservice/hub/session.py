@@ -99,6 +99,15 @@ class Session:
             if transit.pending:
                 transit.finished = self._settled
             ledger.mark(transit)
+        if transit.ticket and self.account.host.store.crowded:
+            self._awaitStore(transit.ticket)
+
+    def _awaitStore(self, ticket: int) -> None:
+        """The storage cannot keep up: whoever writes is not read until its own is committed."""
+        stream, store = self.stream, self.account.host.store
+        if stream is not None and ticket > store.committed:
+            stream.pause()
+            store.whenCommitted(ticket).addBoth(lambda _: stream.resume())
 
     def _transit(self, element: Element) -> Transit:
         """Check the addresses and the type (RFC 6120 8.1); stamp ``from`` and normal ``to``."""

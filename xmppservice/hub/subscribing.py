@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from xmppservice.hub.transit import Transit
     from xmppservice.protocol.jid import JID
 
+#: Deliveries that a request to a new contact is charged as: a flood of them bothers many people (hardening V14).
+REQUEST_COST = 50
+
 
 def send(account: Account, transit: Transit) -> None:
     """A subscription stanza of our own user (A.2)."""
@@ -32,6 +35,8 @@ def send(account: Account, transit: Transit) -> None:
     transit.sender, transit.to = account.jid, contact
     before = account.roster.get(contact.bare, 0)
     after = outbound(before, transit.type)
+    if transit.type == "subscribe" and not before and transit.origin is not None and transit.origin.stream is not None:
+        transit.origin.stream.charge(REQUEST_COST)
     transit.depends(_store(account, contact, before, after.state))
     if after.push:
         account.host.pushRoster(account)

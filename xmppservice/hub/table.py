@@ -24,12 +24,16 @@ Steps = tuple[Step, ...]
 NOTHING: frozenset[str] = frozenset()
 
 
+#: How many combinations of payloads a chain keeps.
+MET_LIMIT = 1024
+
+
 class Chain:
     """The handlers for one kind and type of stanza on one side.
 
     Handlers bound to a payload namespace join only if a child of the stanza has it. The
-    combinations that were met are kept; there are at most as many as subsets of namespaces
-    that modules registered, whatever strangers send.
+    combinations that were met are kept, a bounded number: strangers could send every subset of the namespaces
+    that modules registered.
     """
 
     __slots__ = ("_always", "_byPayload", "_met", "empty")
@@ -51,6 +55,8 @@ class Chain:
         try:
             return self._met[found]
         except KeyError:
+            if len(self._met) >= MET_LIMIT:
+                self._met.clear()
             return self._met.setdefault(found, self._compile(found))
 
     def _compile(self, found: frozenset[str]) -> Steps:

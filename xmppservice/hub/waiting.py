@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Hashable
 
-#: How many stanzas may wait in one `WaitingLine` before its owner stops reading.
+#: How many stanzas may wait in one `WaitingLine`, or be waited for, before its owner stops reading.
 WAITING_LIMIT = 64
 
 
@@ -41,10 +41,14 @@ class WaitingLine:
         """Something with this key waits from now on."""
         self._queues.setdefault(key, deque())
         self._open[key] = self._open.get(key, 0) + 1
+        self._counted()
 
     def join(self, key: Hashable, action: Callable[[], None]) -> None:
         """Run `action` after all that waits under `key`."""
         self._queues[key].append(action)
+        self._counted()
+
+    def _counted(self) -> None:
         self._count += 1
         if self._count >= WAITING_LIMIT and not self._full:
             self._full = True
@@ -52,10 +56,19 @@ class WaitingLine:
 
     def end(self, key: Hashable) -> None:
         """A wait is over: with the last, run what has queued up, in order, until something waits again."""
-        rest = self._open.pop(key, 0) - 1
-        if rest > 0:
-            self._open[key] = rest
-            return
+        waits = self._open.pop(key, 0)
+        if waits:
+            self._count -= 1
+        if waits > 1:
+            self._open[key] = waits - 1
+        else:
+            self._follow(key)
+        if self._full and self._count < WAITING_LIMIT // 2:
+            self._full = False
+            self._onDrained()
+
+    def _follow(self, key: Hashable) -> None:
+        """What has queued up under a key goes on."""
         queue = self._queues.pop(key, None)
         while queue:
             action = queue.popleft()
@@ -64,6 +77,3 @@ class WaitingLine:
             if key in self._queues:
                 self._queues[key].extendleft(reversed(queue))
                 break
-        if self._full and self._count < WAITING_LIMIT // 2:
-            self._full = False
-            self._onDrained()

@@ -5,15 +5,19 @@ from __future__ import annotations
 import os
 
 from xmppservice.edge.certificates import CertificateProblem, makeDevelopmentCertificate
+from xmppservice.edge.memory import automaticMarks
+from xmppservice.edge.rates import Exemptions, Rates
 from xmppservice.edge.settings import StreamSettings
 from xmppservice.edge.tls import TLSProvider
+from xmppservice.hub.options import size
 from xmppservice.settings import Settings, complaint
 from xmppservice.wire.limits import Limits
 
 
 def streamSettings(settings: Settings) -> StreamSettings:
-    """What the edge needs of the configuration."""
+    """What the edge needs of the configuration; raises `SettingsError` for what only the edge understands."""
     limits = settings.limits
+    memory, addressSpace = _marks(settings)
     return StreamSettings(
         enabled=limits.enabled,
         tls=settings.tls.policy,
@@ -33,8 +37,39 @@ def streamSettings(settings: Settings) -> StreamSettings:
         outgoing=limits.queue,
         perAddress=limits.perAddress,
         unauthenticated=limits.unauthenticated,
+        streamRates=Rates(
+            limits.streamBytes, limits.streamBytesBurst, limits.streamStanzas, limits.streamStanzasBurst,
+            limits.streamDeliveries, limits.streamDeliveriesBurst,
+        ),
+        addressRates=Rates(
+            limits.addressBytes, limits.addressBytesBurst, limits.addressStanzas, limits.addressStanzasBurst,
+            limits.addressDeliveries, limits.addressDeliveriesBurst,
+        ),
+        exempt=_exemptions(settings),
+        memory=memory,
+        addressSpace=addressSpace,
         mechanisms=frozenset(settings.mechanisms),
     )  # fmt: skip
+
+
+def _marks(settings: Settings) -> tuple[int, int]:
+    """The high-water marks of memory and address space."""
+    text = settings.limits.memory
+    if text == "auto":
+        return automaticMarks()
+    try:
+        return size(text), 0
+    except ValueError:
+        problem = f'must be "auto", "0" or a size such as "2 GiB", not "{text}"'
+        raise complaint(settings, ("limits", "memory"), problem) from None
+
+
+def _exemptions(settings: Settings) -> Exemptions:
+    try:
+        return Exemptions(settings.limits.exempt)
+    except ValueError as error:
+        problem = f'must be addresses or networks such as "192.0.2.0/24": {error}'
+        raise complaint(settings, ("limits", "exempt"), problem) from None
 
 
 def makeTLS(settings: Settings) -> TLSProvider | None:

@@ -100,7 +100,8 @@ class Limits:
     """``[limits]``: what one client may use."""
 
     enabled: bool = option(
-        True, "Whether connections, sessions and failed logins are limited; false is for test beds. Sizes are always."
+        True,
+        "Whether connections, rates, sessions and failed logins are limited; false is for test beds. Sizes are always.",
     )
     preAuthBytes: Size = option(8 * 1024, "Largest element before authentication.", range=(1024, None))
     preAuthElements: int = option(32, "Most elements inside one element before authentication.", range=(8, None))
@@ -120,6 +121,47 @@ class Limits:
     )
     perAddress: int = option(100, "Connections from one address (IPv6: one /64 network).", range=(1, None))
     unauthenticated: int = option(2000, "Connections in all that have not logged in yet.", range=(1, None))
+    streamBytes: Size = option(
+        50_000,
+        "Bytes that one stream may send per second in the long run, white space included. A client that is over one of "
+        "these rates is not closed: the server reads it more slowly.",
+        range=(1000, None),
+    )
+    streamBytesBurst: Size = option(
+        1 << 20, "Bytes that one stream may send at once after a silence.", range=(4096, None)
+    )
+    streamStanzas: int = option(
+        100, "Stanzas (and acknowledgements) that one stream may send per second in the long run.", range=(1, None)
+    )
+    streamStanzasBurst: int = option(2000, "Stanzas that one stream may send at once.", range=(10, None))
+    streamDeliveries: int = option(
+        1000,
+        "Deliveries per second that one stream may cause by stanzas that go to many, such as presence to all contacts.",
+        range=(10, None),
+    )
+    streamDeliveriesBurst: int = option(20_000, "Such deliveries at once.", range=(100, None))
+    addressBytes: Size = option(
+        500_000,
+        "Bytes per second of all streams from one address (IPv6: one /64 network) together. Keep the rates of an "
+        "address at several times those of a stream: many users may share one address.",
+        range=(1000, None),
+    )
+    addressBytesBurst: Size = option(8 << 20, "Bytes of all streams from one address at once.", range=(4096, None))
+    addressStanzas: int = option(1000, "Stanzas per second of all streams from one address.", range=(1, None))
+    addressStanzasBurst: int = option(20_000, "Stanzas of all streams from one address at once.", range=(10, None))
+    addressDeliveries: int = option(
+        10_000, "Deliveries per second that all streams from one address may cause by stanzas that go to many.",
+        range=(10, None),
+    )
+    addressDeliveriesBurst: int = option(200_000, "Such deliveries at once.", range=(100, None))
+    exempt: tuple[str, ...] = option(
+        (), 'Addresses and networks ("192.0.2.0/24") to which neither these rates nor per_address apply.'
+    )
+    memory: str = option(
+        "auto",
+        'Memory of the server process over which new connections and sessions are refused: a size such as "2 GiB", "0" '
+        'for no mark, or "auto" for 80 % of what the machine, its control group or RLIMIT_AS grants.',
+    )
     resources: int = option(10, "Sessions of one account at the same time.", range=(1, None))
     resourceConflict: str = option(
         "replace",

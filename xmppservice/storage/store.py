@@ -57,6 +57,11 @@ class Tickets:
         """Rows that wait for their commit."""
         return self.last - self.committed
 
+    @property
+    def crowded(self) -> bool:
+        """Whether so much waits for its commit that senders must wait too."""
+        return False
+
     def whenCommitted(self, ticket: int) -> Deferred[None]:
         """See `IStore.whenCommitted`."""
         if ticket <= self.committed:

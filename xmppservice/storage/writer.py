@@ -35,6 +35,10 @@ GATHER = 0.003
 #: So many processes may die of one batch before it fails.
 ATTEMPTS = 5
 
+#: Over so many rows, or bytes, that wait for their commit, senders must wait too.
+CROWD_ROWS = 20_000
+CROWD_BYTES = 32 << 20
+
 #: One write: operation and row; None after it was taken back.
 Entry = tuple[str, Row] | None
 
@@ -80,6 +84,8 @@ class WriterStore(BaseStore):
         self._timer: IDelayedCall | None = None
         self._due = False
         self._flying: _Batch | None = None
+        #: Bytes of the rows that gather.
+        self._weight = 0
         self._number = 0
         self._attempts = 0
         self._ready = False
@@ -94,10 +100,21 @@ class WriterStore(BaseStore):
 
     # --- giving writes ------------------------------------------------------------------------
 
+    @property
+    def crowded(self) -> bool:
+        """See `IStore.crowded`."""
+        if self.last - self.committed > CROWD_ROWS:
+            return True
+        flying = self._flying
+        return self._weight + (len(flying.frame) if flying is not None else 0) > CROWD_BYTES
+
     def append(self, op: str, row: Row, failed: Failed | None = None) -> int:
         """See `IStore.append`."""
         if op not in self._bulk:
             raise self._refused(op)
+        if row and row[-1].__class__ is bytes:
+            # Stanzas stand last in their rows; nothing else weighs much.
+            self._weight += len(row[-1])
         entries = self._entries
         if not entries:
             self._begin()
@@ -115,6 +132,9 @@ class WriterStore(BaseStore):
         if not self._entries:
             self._begin()
         self._entries.append((op, args))
+        for value in args:
+            if isinstance(value, (str, bytes)):
+                self._weight += len(value)
         self.last = ticket = self.last + 1
         if failed is not None:
             self._failed[ticket] = failed
@@ -159,7 +179,7 @@ class WriterStore(BaseStore):
         entries, base, failed = self._entries, self._base, self._failed
         if not entries:
             return
-        self._entries, self._base, self._failed = [], self.last + 1, {}
+        self._entries, self._base, self._failed, self._weight = [], self.last + 1, {}, 0
         if self._down:
             self._failAll(entries, base, failed, self._down)
             return

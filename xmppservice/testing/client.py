@@ -27,8 +27,8 @@ class MemoryStream:
     """The edge's side of a session, without an edge: what is sent is parsed and kept.
 
     `received` holds the elements; `error` the stream error, if it came to that; `closed` whether
-    the stream was closed; `paused` how often reading is paused. With `holding` set, bytes count as
-    not yet in the kernel until `flush`.
+    the stream was closed; `paused` how often reading is paused; `charged` the deliveries that broadcasts cost.
+    With `holding` set, bytes count as not yet in the kernel until `flush`.
     """
 
     def __init__(self, id: str = "memory", peer: str = "127.0.0.1", secure: bool = True) -> None:
@@ -39,6 +39,7 @@ class MemoryStream:
         self.error: StreamError | None = None
         self.closed = False
         self.paused = 0
+        self.charged = 0
         self.holding = False
         self._callbacks: list[Callable[[], None]] = []
         self._parser = StreamParser(AUTHENTICATED)
@@ -85,6 +86,10 @@ class MemoryStream:
     def resume(self) -> None:
         """See `IStream.resume`."""
         self.paused -= 1
+
+    def charge(self, deliveries: int) -> None:
+        """See `IStream.charge`."""
+        self.charged += deliveries
 
 
 class MemoryClient:

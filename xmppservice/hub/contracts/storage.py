@@ -117,7 +117,8 @@ class IStore(Interface):
     """
 
     committed: int = Attribute("Every ticket up to this one is settled.")
-    backlog: int = Attribute("How many rows wait for their commit; the hub's back-pressure mark.")
+    backlog: int = Attribute("How many rows wait for their commit.")
+    crowded: bool = Attribute("Whether so much waits for its commit that senders must wait too: back-pressure.")
 
     def append(op: str, row: Row, failed: Failed | None = None) -> int:
         """Give one row to the bulk operation `op`; return its ticket.

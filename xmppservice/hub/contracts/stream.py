@@ -69,6 +69,12 @@ class IStream(Interface):
     def resume() -> None:
         """Undo one `pause`."""
 
+    def charge(deliveries: int) -> None:
+        """The stanza that is being taken goes to so many others: the sender's budget pays for them.
+
+        Called once per broadcast, before it. A sender that is over its budget is not read for a while.
+        """
+
 
 class ISession(Interface):
     """A bound session. The edge calls exactly one of the two ends, at most once."""
