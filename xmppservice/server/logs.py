@@ -89,10 +89,18 @@ class _Values(Mapping[str, Any]):
         return len(self._event)
 
 
+def failureOf(event: LogEvent) -> Failure | None:
+    """The failure of an event, also of one that came by Twisted's older interface."""
+    failure = event.get("log_failure")
+    if failure is None and event.get("isError"):
+        failure = event.get("failure")
+    return failure if isinstance(failure, Failure) else None
+
+
 def messageOf(event: LogEvent) -> str:
     """The message of an event on one line, the incident in it if there is one."""
     format = event.get("log_format")
-    if event.get("log_namespace") == _OLD and event.get("log_failure") is not None:
+    if event.get("log_namespace") == _OLD and failureOf(event) is not None:
         # The text that Twisted's older interface makes holds the whole traceback.
         message = str(event.get("why") or "an unexpected failure")
     elif format is None:
@@ -177,7 +185,7 @@ def _systemOf(event: LogEvent) -> str:
 def asText(event: LogEvent, words: bool) -> list[str]:
     """Time, level, who, message; the lines of a traceback follow indented."""
     lines = [f"{_timeOf(event)} {_levelOf(event)} {_systemOf(event)}: {messageOf(event)}"]
-    failure = event.get("log_failure")
+    failure = failureOf(event)
     if failure is not None:
         lines += [f"    {line}" for line in tracebackOf(failure, words)]
     return lines
@@ -195,7 +203,7 @@ def asJSON(event: LogEvent, words: bool) -> list[str]:
                 record[key] = plain
     if event.get("incident") is not None:
         record["incident"] = bounded(str(event["incident"]), LONGEST_FIELD)
-    failure = event.get("log_failure")
+    failure = failureOf(event)
     if failure is not None:
         record["traceback"] = tracebackOf(failure, words)
     # ASCII only: what is not printable is escaped, but for DEL, which JSON lets pass.
@@ -209,6 +217,16 @@ def _plain(value: object) -> Any:
     if isinstance(value, bool) or (isinstance(value, int) and abs(value) < 1 << 63):
         return value
     return value if isinstance(value, float) and math.isfinite(value) else None
+
+
+def _kindOf(event: LogEvent) -> tuple[str, str]:
+    """Events of one kind are counted together: those of one format; failures that began at one line of code."""
+    format = str(event.get("log_format"))[:LONGEST_FIELD]
+    failure = failureOf(event)
+    if failure is not None:
+        where = f"{failure.frames[-1][1]}:{failure.frames[-1][2]}" if failure.frames else "unknown"
+        format += f" ({type(failure.value).__name__} at {where})"
+    return _systemOf(event), format
 
 
 # -- the observer ------------------------------------------------------------------------------------------------------
@@ -243,7 +261,7 @@ class Lines:
         level = _levelOf(event)
         if _NUMBER.get(level, 1) < self._lowest:
             return
-        failure = event.get("log_failure")
+        failure = failureOf(event)
         if failure is not None and event.get("incident") is None:
             event["incident"] = secrets.token_hex(6)
         if self._admits(event, TRACEBACKS if failure is not None else LINES):
@@ -267,7 +285,7 @@ class Lines:
         if now != self._window:
             self.report()
             self._window = now
-        kind = (_systemOf(event), str(event.get("log_format"))[:LONGEST_FIELD])
+        kind = _kindOf(event)
         if kind not in self._counts and len(self._counts) >= KINDS:
             kind = ("-", "other kinds")
         count = self._counts[kind] = self._counts.get(kind, 0) + 1

@@ -6,6 +6,7 @@ a peer has said (hardening H07). Who may reach it is a matter of where it listen
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -62,7 +63,9 @@ def _escaped(text: str) -> str:
 
 
 def _number(value: float) -> str:
-    return str(int(value)) if value == int(value) and abs(value) < 1 << 53 else repr(float(value))
+    if math.isfinite(value):
+        return str(int(value)) if value == int(value) and abs(value) < 1 << 53 else repr(float(value))
+    return "NaN" if math.isnan(value) else "+Inf" if value > 0 else "-Inf"
 
 
 class MetricsPage(Resource):

@@ -18,6 +18,7 @@ from zope.interface import implementer
 from xmppservice import __version__
 from xmppservice.edge.writer import carrier, unsent
 from xmppservice.hub.figures import COUNTER, GAUGE, HISTOGRAM, Figures, Histogram, Values
+from xmppservice.server.logs import failureOf
 
 if TYPE_CHECKING:
     from xmppservice.edge.driver import StreamDriver
@@ -66,7 +67,7 @@ class Observation(Service):
 
     def __call__(self, event: LogEvent) -> None:
         """See `ILogObserver`: count what nobody expected."""
-        if event.get("log_failure") is not None:
+        if failureOf(event) is not None:
             self._failures.value += 1
 
     def summarise(self) -> None:
