@@ -40,7 +40,7 @@ class Facts:
 
 def _attrs(*names: str) -> st.SearchStrategy[dict[str, str]]:
     values = st.sampled_from(["", "x", "1", "-1", "4294967296", "alice@a.test", "a.test", "get", "set", "result"])
-    return st.fixed_dictionaries({}, optional={name: values for name in names})
+    return st.fixed_dictionaries({}, optional=dict.fromkeys(names, values))
 
 
 HEADERS = st.builds(

@@ -179,7 +179,7 @@ def _stranger(chance: Chance, number: int) -> Script:
 def _body(chance: Chance, made: Script, level: str) -> bytes:
     parts: list[bytes] = []
     for number in range(chance.randint(1, 4)):
-        stanza = _stanza(chance)
+        stanza = fromClient(chance)
         if level == "tree":
             stanza = mutateTree(stanza, chance, chance.randint(0, 3))
             _identify(stanza, f"q{made.number}-{number}", made)
@@ -202,7 +202,7 @@ def _identify(stanza: Element, id: str, made: Script) -> None:
             made.asked.append(id)
 
 
-def _stanza(chance: Chance) -> Element:
+def fromClient(chance: Chance) -> Element:
     """A stanza as a client might send it to this server."""
     contact = chance.choice((*(f"{user}@{DOMAIN}" for user in USERS), "nobody@localhost", "x@other.example", DOMAIN))
     choice = chance.random()
