@@ -9,7 +9,8 @@ import time
 
 import pytest
 
-from tests.chaos.client import Loop
+from tests.chaos import victim as builds
+from tests.chaos.client import Client, Loop
 from tests.chaos.conftest import Say
 from tests.chaos.rounds import Scene, collect, enter
 from tests.chaos.victim import Victim
@@ -59,23 +60,8 @@ def test_stoppedUnderLoad(build: Victim, chance: random.Random, say: Say) -> Non
 
     One client reads nothing: the server does not wait for it longer than that.
     """
-    scene = enter(build, "t")
-    loop = Loop(scene.clients)
-    loop.pause(chance.uniform(0.4, 0.8))
-    deaf = next(client for client in scene.online if client.user == "deaf0")
-    deaf.deaf = True
-    loop.pause(0.2)
-    begin = time.monotonic()
-    build.terminate()
-    loop.run(lambda: all(client.sock is None or client.deaf for client in scene.clients), STOP_WITHIN)
-    assert build.wait(STOP_WITHIN) == 0
-    stopped = time.monotonic() - begin
-    for client in scene.clients:
-        if client is not deaf and not (client.user == "never0" and client.ended == "resource-constraint"):
-            assert client.ended == "system-shutdown", (client.user, client.ended)
-            assert not client.managed or client.lastWord == "a", (client.user, client.lastWord)
-        client.gone()
-    deaf.drop()
+    scene, stopped = _stop(build, chance)
+    assert not _impolite(scene), _impolite(scene)
     build.start()
     collect(build, scene)
     verdict = scene.book.judge()
@@ -83,3 +69,78 @@ def test_stoppedUnderLoad(build: Victim, chance: random.Random, say: Say) -> Non
     assert verdict.clean, verdict
     assert stopped < STOP_WITHIN
     assert "Traceback" not in build.log, build.log[-4000:]
+
+
+def _stop(build: Victim, chance: random.Random) -> tuple[Scene, float]:
+    """Load, one client that reads nothing, SIGTERM; the seconds until the process had ended, with status 0."""
+    scene = enter(build, "t")
+    loop = Loop(scene.clients)
+    loop.pause(chance.uniform(0.4, 0.8))
+    deaf = _deafen(scene, loop)
+    begin = time.monotonic()
+    build.terminate()
+    loop.run(lambda: all(client.sock is None or client.deaf for client in scene.clients), STOP_WITHIN)
+    assert build.wait(STOP_WITHIN) == 0
+    stopped = time.monotonic() - begin
+    for client in scene.clients:
+        client.gone()
+    deaf.drop()
+    return scene, stopped
+
+
+def _deafen(scene: Scene, loop: Loop) -> Client:
+    """One recipient reads no more; the server's buffers for it fill."""
+    deaf = next(client for client in scene.online if client.user == "deaf0")
+    deaf.deaf = True
+    loop.pause(0.2)
+    return deaf
+
+
+def _impolite(scene: Scene) -> list[tuple[str, str, str]]:
+    """To whom the server did not say what it should have; the one that acknowledges nothing may have gone before."""
+    return [
+        (client.user, client.ended, client.lastWord)
+        for client in scene.clients
+        if not client.deaf
+        and not (client.user == "never0" and client.ended == "resource-constraint")
+        and (client.ended != "system-shutdown" or (client.managed and client.lastWord != "a"))
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("build", [{"sabotage": builds.NO_LAST_WORD}], indirect=True)
+def test_silentEndIsFoundOut(build: Victim, chance: random.Random, say: Say) -> None:
+    """R23: a build that ends streams without a last acknowledgement is seen to be impolite."""
+    scene, _ = _stop(build, chance)
+    impolite = _impolite(scene)
+    say(f"sabotaged, SIGTERM: {len(impolite)} of {len(scene.clients)} clients were not told how much was taken\n")
+    assert impolite
+
+
+@pytest.mark.slow
+def test_secondSignal(build: Victim, chance: random.Random, say: Say) -> None:
+    """R23: a second SIGTERM does not wait for a client that reads nothing: the process ends at once, with status 1,
+    and what was acknowledged is there."""
+    scene = enter(build, "u")
+    loop = Loop(scene.clients)
+    loop.pause(chance.uniform(0.4, 0.8))
+    deaf = _deafen(scene, loop)
+    os.kill(build.writer, signal.SIGSTOP)
+    writer = build.writer
+    build.terminate()
+    loop.pause(0.5)
+    assert build.running, "it did not wait for what was not committed"
+    begin = time.monotonic()
+    build.terminate()
+    try:
+        assert build.wait(STOP_WITHIN) == 1
+        ended = time.monotonic() - begin
+    finally:
+        os.kill(writer, signal.SIGCONT)
+    deaf.drop()
+    loop.drain()
+    build.start()
+    collect(build, scene)
+    verdict = scene.book.judge()
+    say(f"second SIGTERM: ended within {ended:.2f} s; {verdict}\n")
+    assert verdict.clean, verdict

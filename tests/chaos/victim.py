@@ -43,6 +43,7 @@ FORGET_ON_RESUME = (
     "from xmppservice.protocol.stream.resume import ResumeQueue; "
     "ResumeQueue.unacknowledged = property(lambda self: []); "
 )
+NO_LAST_WORD = "from xmppservice.hub import management; management.lastAcknowledgement = lambda session: None; "
 #: Code that is no sabotage: the disk of `tests.chaos.inside.disk`, ruled from the folder of rules.
 RULED_DISK = "from tests.chaos.inside import disk; disk.install('rules'); "
 NO_SYNC = (
