@@ -7,6 +7,7 @@ import gc
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -127,6 +128,7 @@ def makeService(options: Options) -> IService:
     except (SettingsError, ModuleError) as error:
         raise SystemExit(f"xmppservice: {error}") from None
     server.told = getattr(options, "parent", None) or {}
+    _installHooks()
     reactor.callWhenRunning(_installSignals, server)
     server.onStarted(lambda: _started(server))
     return server
@@ -173,6 +175,17 @@ def _installSignals(server: XMPPServer) -> None:
     signal.signal(signal.SIGTERM, terminate)
     signal.signal(signal.SIGINT, terminate)
     signal.signal(signal.SIGHUP, reload)
+
+
+def _installHooks() -> None:
+    """What Python would print by itself goes to the log like any other failure: one line, an incident, no data."""
+
+    def failed(what: str, error: BaseException | None) -> None:
+        if error is not None:
+            log.failure("{what}", Failure(error), what=what)
+
+    sys.unraisablehook = lambda found: failed("an exception that nobody could take", found.exc_value)
+    threading.excepthook = lambda found: failed("a thread ended with an exception", found.exc_value)
 
 
 def _started(server: XMPPServer) -> None:

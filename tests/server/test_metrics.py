@@ -5,17 +5,29 @@ from __future__ import annotations
 import http.client
 import os
 import socket
+import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from twisted.internet.task import Clock
+from twisted.logger import globalLogPublisher
 
 from tests.attack.raw import plain
 from tests.interop.processes import freePort, waitFor
 from tests.server.conftest import MakeSite
 from tests.server.site import LOCAL, PASSWORD, Site
+from xmppservice.edge.c2s import C2SFactory
+from xmppservice.edge.settings import StreamSettings
 from xmppservice.hub.figures import GAUGE, Figures
+from xmppservice.hub.router import Router
+from xmppservice.hub.telemetry import Telemetry
+from xmppservice.server.logs import Lines
 from xmppservice.server.metrics import CONNECTIONS, PATH, TYPE, exposition
+from xmppservice.server.observing import Observation
+from xmppservice.storage.database import Database
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
@@ -156,6 +168,7 @@ def test_figuresMatch(watched: Site, port: int) -> None:
     assert grown("xmppservice_stanza_errors_total", condition="service-unavailable") == 2
     assert of(now, "xmppservice_commit_seconds_count") >= 2
     assert of(now, "xmppservice_tracebacks_total") == 0
+    assert of(now, "xmppservice_certificate_expiry_seconds", host="localhost") > time.time() + 86400
     assert 1 << 20 < of(now, "process_resident_memory_bytes") < 1 << 32
     assert 0 < of(now, "process_cpu_seconds_total") and 5 < of(now, "process_open_fds")
     alice.send("<message><not-closed></message>")
@@ -251,3 +264,35 @@ def test_portTaken(make: MakeSite) -> None:
         site.options = ["--config", "xmppservice.toml"]
         said, _ = site.refuse()
     assert said.startswith("cannot start: metrics: ") and str(taken) in said, said
+
+
+def test_refusedSummary() -> None:
+    """Refused connections are told once a minute in one line, and only if there were any."""
+    clock, refused = Clock(), {"address": 2}
+    server: Any = SimpleNamespace(
+        reactor=clock, telemetry=Telemetry(clock), router=Router(), database=Database("sqlite-memory", "", clock),
+        c2s=SimpleNamespace(factory=C2SFactory(_nobody, "x", StreamSettings(), clock)),
+    )  # fmt: skip
+    server.c2s.factory.refused = refused
+    lines: list[str] = []
+    log = Lines(lines.append)
+    observation = Observation(server)
+    observation.startService()
+    globalLogPublisher.addObserver(log)
+    try:
+        clock.advance(60)
+        clock.advance(60)
+        refused["address"], refused["memory"] = 5, 1
+        clock.advance(60)
+    finally:
+        globalLogPublisher.removeObserver(log)
+        observation.stopService()
+    told = [line.partition("connections refused in the last 60 s: ")[2] for line in lines]
+    assert told == ["address: 2\n", "address: 3, memory: 1\n"]
+    assert server.telemetry.figures.value("xmppservice_refused_connections_total", reason="memory") == 1
+    assert parse(exposition(server.telemetry.figures))
+    assert clock.getDelayedCalls() == []
+
+
+def _nobody(domain: str) -> None:
+    """There is no host."""

@@ -21,6 +21,7 @@ from xmppservice.hub.figures import COUNTER, GAUGE, HISTOGRAM, Figures, Histogra
 from xmppservice.server.logs import failureOf
 
 if TYPE_CHECKING:
+    from xmppservice.edge.c2s import C2SFactory
     from xmppservice.edge.driver import StreamDriver
     from xmppservice.hub.session import Session
     from xmppservice.server.composition import XMPPServer
@@ -113,6 +114,16 @@ def _edge(server: XMPPServer) -> None:
         f"{_OURS}shedding", "1 while new connections are refused because the server is overloaded.",
         lambda: float(bool(getattr(factory, "shedding", False))),
     )  # fmt: skip
+    figures.table(
+        f"{_OURS}certificate_expiry_seconds", GAUGE, "When the certificate of a host ends, in Unix time.", ("host",),
+        lambda: _expiries(factory),
+    )  # fmt: skip
+
+
+def _expiries(factory: C2SFactory) -> Values:
+    """When certificates end, by host: names of ours, that are public anyway."""
+    pairs = factory.tls.pairs() if factory.tls is not None else {}
+    return {(name,): pair.certificate.not_valid_after_utc.timestamp() for name, pair in pairs.items()}
 
 
 def _unsent(streams: set[StreamDriver]) -> float:
