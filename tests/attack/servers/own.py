@@ -8,6 +8,15 @@ from tests.interop.servers import OwnServer
 CONFIG = """
 [limits]
 queue = "64 KiB"
+# Rates would only make these tests slow; test_overload is about them.
+stream_bytes = "1 GiB"
+stream_bytes_burst = "1 GiB"
+stream_stanzas = 1000000
+stream_stanzas_burst = 1000000
+address_bytes = "1 GiB"
+address_bytes_burst = "1 GiB"
+address_stanzas = 1000000
+address_stanzas_burst = 1000000
 [modules.offline]
 limit = 20
 [hosts.localhost]
@@ -29,9 +38,13 @@ class AttackedServer(Attacked, OwnServer):
     fault = "Traceback (most recent call last)"
 
     def start(self) -> None:
+        """Starts it with our configuration."""
+        self.configure()
+        super().start()
+        self._read = 0
+
+    def configure(self) -> None:
         """Lays our configuration over the one that ``xmppctl init`` wrote."""
         folder = self.folder / "conf.d"
         folder.mkdir(exist_ok=True)
         (folder / "attack.toml").write_text(self.extra, encoding="utf-8")
-        super().start()
-        self._read = 0
