@@ -25,7 +25,7 @@ c2s_tls = ["tcp:{direct}:interface=127.0.0.1"]
 policy = "optional"
 development_certificates = true
 [limits]
-enabled = false
+enabled = {enabled}
 {limits}
 [modules.offline]
 limit = 1000000
@@ -62,12 +62,14 @@ class Victim:
 
     def __init__(
         self, folder: Path, users: Sequence[str], sabotage: str = "", more: str = "", limits: str = "",
-        idle: bool = False,
+        enabled: bool = False, idle: bool = False,
     ) -> None:  # fmt: skip
         self.folder, self._sabotage = folder, sabotage
         self.port = freePort()
         self.direct = freePort()
-        text = _CONFIG.format(port=self.port, direct=self.direct, limits=limits, more=more, domain=DOMAIN)
+        text = _CONFIG.format(
+            port=self.port, direct=self.direct, enabled=str(enabled).lower(), limits=limits, more=more, domain=DOMAIN
+        )
         self._config = folder / "xmppservice.toml"
         self._config.write_text(text, "utf-8")
         self._log = folder / "server.log"
