@@ -10,11 +10,11 @@ import pytest
 from tests.chaos import victim as builds
 from tests.chaos.book import Book, Verdict
 from tests.chaos.client import Client, Loop, Sender
-from tests.chaos.conftest import Say
+from tests.chaos.conftest import LONG, Say
 from tests.chaos.rounds import SENDERS
 from tests.chaos.victim import Victim
 
-CUTS = 200
+CUTS = 1000 if LONG else 200
 #: The recipients, and how long each lets the server wait for acknowledgements.
 RECIPIENTS = {"prompt0": 0.0, "slow0": 0.02, "slow1": 0.05}
 #: No session may end because the test's clients are slow.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import signal
 import socket
 import subprocess
@@ -55,6 +56,8 @@ SILENT_FAILURE = (
     "from tests.chaos.inside import writers; writers.before("
     "'from xmppservice.storage.batches import Batches; Batches._allFailed = lambda *rest: []'); "
 )
+#: Users → a data folder that has them.
+_templates: dict[tuple[str, ...], Path] = {}
 
 
 class Victim:
@@ -82,6 +85,16 @@ class Victim:
             self.start()
 
     def _import(self, users: Sequence[str]) -> None:
+        """Fill the database; that of another test with the same users, as it was before its start, serves as well."""
+        key, template = tuple(users), self.folder / "template"
+        if key in _templates:
+            shutil.copytree(_templates[key], self.data)
+            return
+        self._importAnew(users)
+        shutil.copytree(self.data, template)
+        _templates[key] = template
+
+    def _importAnew(self, users: Sequence[str]) -> None:
         accounts = self.folder / "accounts"
         accounts.write_text("".join(f"{user}@{DOMAIN}\t{PASSWORD}\n" for user in users), "utf-8")
         code = "import sys; from xmppservice.ctl.main import main; sys.exit(main())"
