@@ -187,14 +187,13 @@ class Client:
             pass
         self.ended = True
 
-    def tick(self, now: float) -> bool:
+    def tick(self, now: float, slack: float = 0.0) -> bool:
         """Time has passed; True if the server is late."""
-        quiet = now - self.sentAt
         if not self.leaving and not self.steps and not self._unsent and not self.script.strict:
-            if self.script.end != "breaker" and quiet > QUIET:
+            if self.script.end != "breaker" and now - self.sentAt > QUIET:
                 self.script.end = "half"
                 self.leave(now)
-        return now > self.due
+        return now > self.due + slack
 
     def judge(self) -> None:
         """The connection is over: what was heard must be right in itself."""

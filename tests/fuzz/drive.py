@@ -1,7 +1,7 @@
 """The loop: so many clients at a time against one server, a canary among them, and the oracles.
 
 A client that is late is judged by the canary: if that too was kept waiting, the machine is busy and the client gets
-ten times as long; else it is a finding.
+ten times as long; else it is a finding. `slack` is added to every limit, for machines that have other things to do.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tests.chaos.client import Dialogue
 from tests.fuzz.clients import LIMIT, Client, addressOf
-from tests.fuzz.sessions import Script, script
+from tests.fuzz.sessions import Script, Step, script
 from tests.fuzz.target import Target
 
 PATIENCE = 10.0
@@ -79,10 +79,11 @@ class Drive:
 
     def __init__(
         self, target: Target, seed: int, folder: Path, width: int = 48, say: Callable[[str], None] = print,
-        make: Callable[[int, int], Script] = script, probeEvery: int = 10_000,
+        make: Callable[[int, int], Script] = script, probeEvery: int = 10_000, slack: float = 0.0,
     ) -> None:  # fmt: skip
         self.target, self.seed, self.folder = target, seed, folder
         self._width, self._say, self._make, self._probeEvery = width, say, make, probeEvery
+        self._slack = slack
         self.report = Report()
         self._poll = select.epoll()
         self._clients: dict[int, Client] = {}
@@ -152,7 +153,7 @@ class Drive:
         report.streams += 1
         report.resets += client.reset
         report.bound += client.satisfied
-        if now > client.due and not client.finding:
+        if now > client.due + self._slack and not client.finding:
             report.late += 1
         self._recent[addressOf(client.number)] = client.number
         if not client.finding:
@@ -175,7 +176,8 @@ class Drive:
         canary.tick(now)
         waiting = canary.waiting(now)
         for client in list(self._clients.values()):
-            if client.tick(now) and (waiting < BUSY or now > client.due + PATIENCE - LIMIT):
+            late = client.tick(now, self._slack)
+            if late and (waiting < BUSY or now > client.due + PATIENCE - LIMIT + self._slack):
                 self.report.hangs += 1
                 client.finding = "late: leaving" if client.leaving else "late: no answer"
                 client.abort()
@@ -202,6 +204,7 @@ class Drive:
     def _probe(self, seconds: float) -> None:
         """Memory, descriptors and the canary, while nobody is connected."""
         time.sleep(0.3)
+        self._watch()
         times = sorted(self._canary.times) or [0.0]
         self._canary.times = self._canary.times[-20:]
         report = self.report
@@ -226,3 +229,15 @@ def save(folder: Path, seed: int, client: Client, what: str) -> Path:
     file = folder / f"finding-{seed}-{client.number}.json"
     file.write_text(json.dumps(record, indent=1), "utf-8")
     return file
+
+
+def replay(file: Path) -> Script:
+    """A saved finding as a script: the same bytes, with a new answer to the server's challenge."""
+    record = json.loads(file.read_text("utf-8"))
+    sent = [base64.b64decode(piece) for piece in record["sent"]]
+    made = Script(f"replay of {file.name}", record["user"], end=record["end"])
+    if record["user"]:
+        made.steps = [Step(sent[:1]), Step(sent[2:], b"</challenge>")]
+    else:
+        made.steps = [Step(sent)]
+    return made
