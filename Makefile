@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: run test check docs bench fuzz clean
+.PHONY: run test check docs bench bench-peers fuzz chaos clean
 
 run: $(VENV)/.ok
 	@exec $(BIN)/twistd --nodaemon --pidfile= xmpp $(ARGS)
@@ -22,9 +22,16 @@ docs: $(VENV)/.docs
 bench: $(VENV)/.ok
 	@$(BIN)/python -m benchmarks $(ARGS)
 
+bench-peers: $(VENV)/.ok
+	@$(BIN)/python -m benchmarks.peers $(ARGS)
+
 # Long runs; `make fuzz ARGS=--help` shows which.
 fuzz: $(VENV)/.fuzz
 	@$(BIN)/python -m tests.fuzz $(ARGS)
+
+# The long versions of tests/chaos: power losses, kill -9, cuts, storms; about half an hour.
+chaos: $(VENV)/.test
+	@XMPPSERVICE_CHAOS_LONG=1 $(BIN)/python -m pytest tests/chaos -q $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info docs/_build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -102,6 +102,8 @@ class Session:
     sm: bool = False
     presence: bytes = b"<presence/>"
     roster: bytes = b""
+    #: what came after the roster up to our own presence: some servers send kept messages before it
+    early: bytes = b""
     rest: bytes = b""
     #: stanzas sent and received since <enabled/>
     sent: int = 0
@@ -203,14 +205,14 @@ class Session:
         _require(RESULT.search(self.roster) is not None, f"no roster: {self.roster[-300:]!r}")
         link.write(self.presence)
         self.sent = 2
-        seen = self.roster
         # Our own presence comes back to us (RFC 6121 section 4.2.2), perhaps after that of contacts.
         while True:
-            seen += (text := (yield PRESENCE))
+            self.early += (text := (yield PRESENCE))
             match = PRESENCE.search(text)
             if match is not None and match[1] == self.jid:
                 break
         if self.sm:
+            seen = self.roster + self.early
             self.received = len(STANZA.findall(seen))
             if ASKED.search(seen):
                 link.write(b"<a xmlns='urn:xmpp:sm:3' h='%d'/>" % self.received)

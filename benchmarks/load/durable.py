@@ -227,6 +227,7 @@ def _collect(people: Crowd, silence: float) -> tuple[int, int]:
 
     def take(session: Session) -> None:
         session.link.ready = lambda: read(session, session.link.read())
+        session.rest = session.early + session.rest
         read(session, b"")
 
     sessions = (people.session(n) for n in range(OFFLINE_FIRST, OFFLINE_FIRST + OFFLINE_USERS))

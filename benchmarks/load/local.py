@@ -139,7 +139,7 @@ class LocalServer:
             env=_environment(),
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            timeout=600.0,
+            timeout=180.0,
         )
         if done.returncode:
             raise LoadError(f"{name} {' '.join(arguments)}: {done.stderr.decode(errors='replace')[-1000:]}")

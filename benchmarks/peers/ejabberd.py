@@ -47,6 +47,9 @@ SHIPPED = ALIKE | {
     "mod_vcard_xupdate": "{}",
 }
 
+#: A backlog of 5, the default, drops connections when 32 come at once; the client then tries again a second later.
+_LISTENER = 'ip: "127.0.0.1", module: ejabberd_c2s, shaper: none, max_stanza_size: 262144, backlog: 4096'
+
 _CONFIG = """\
 hosts: ["{domain}"]
 loglevel: warning
@@ -58,9 +61,10 @@ auth_scram_hash: sha
 disable_sasl_mechanisms: ["digest-md5", "X-OAUTH2"]
 sql_type: sqlite
 sql_database: "{folder}/ejabberd.sqlite"
+cache_size: 1000000
 listen:
-  - {{ port: {port}, ip: "127.0.0.1", module: ejabberd_c2s, shaper: none, max_stanza_size: 262144, starttls: true }}
-  - {{ port: {tlsPort}, ip: "127.0.0.1", module: ejabberd_c2s, shaper: none, max_stanza_size: 262144, tls: true }}
+  - {{ port: {port}, starttls: true, {common} }}
+  - {{ port: {tlsPort}, tls: true, {common} }}
 shaper_rules:
   max_user_sessions: 1000
   max_user_offline_messages: 1000000
@@ -88,6 +92,7 @@ def configuration(kind: EjabberdKind, folder: Path, port: int, tlsPort: int, cer
         folder=folder,
         port=port,
         tlsPort=tlsPort,
+        common=_LISTENER,
         certificate=certificate,
         modules="\n".join(f"  {name}: {options}" for name, options in sorted(modules.items())),
     )
@@ -119,9 +124,10 @@ class Ejabberd:
 
     def prepare(self, contacts: dict[int, list[int]]) -> None:
         """Run it once, to fill its database."""
+        (self.folder / "code").mkdir()
         (self.folder / "plan").write_text(plan(self.password, contacts))
         done = subprocess.run(
-            ["erlc", "-o", str(self.folder), str(Path(__file__).with_name("fill.erl"))],
+            ["erlc", "-o", str(self.folder / "code"), str(Path(__file__).with_name("fill.erl"))],
             capture_output=True,
             text=True,
             timeout=120,
@@ -147,7 +153,7 @@ class Ejabberd:
     def _run(self, planFile: str) -> None:
         ready = self.folder / "ready"
         ready.unlink(missing_ok=True)
-        command = ["erl", *DEBIAN_FLAGS, *self.kind.flags, "-noinput", "-pa", str(self.folder)]
+        command = ["erl", *DEBIAN_FLAGS, *self.kind.flags, "-noinput", "-pa", str(self.folder / "code")]
         command += ["-mnesia", "dir", f'"{self.folder}/database"', "-s", "ejabberd", "-s", "fill"]
         environment = {
             "ERL_LIBS": str(_libraries()),
@@ -181,4 +187,4 @@ def _libraries() -> Path:
 def copyDatabase(source: Ejabberd, target: Ejabberd) -> None:
     """Give ``target`` the users of ``source``, which is down: quicker than filling again."""
     shutil.copytree(source.folder / "database", target.folder / "database")
-    shutil.copy(source.folder / "fill.beam", target.folder)
+    shutil.copytree(source.folder / "code", target.folder / "code")

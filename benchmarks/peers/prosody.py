@@ -45,6 +45,7 @@ c2s_ports = {{ {port} }}
 c2s_direct_tls_ports = {{ {tlsPort} }}
 http_ports = {{ }}
 https_ports = {{ }}
+certificates = "{certificates}"
 ssl = {{ certificate = "{certificate}"; key = "{key}" }}
 log = {{ warn = "{folder}/prosody.log" }}
 {tuning}
@@ -70,6 +71,7 @@ def configuration(kind: ProsodyKind, folder: Path, port: int, tlsPort: int, cert
         storage=f'offline = "{kind.offlineStore}"' if kind.offlineStore != "internal" else "",
         port=port,
         tlsPort=tlsPort,
+        certificates=certificate.chain.parent,
         certificate=certificate.chain,
         key=certificate.key,
         tuning=kind.tuning,
