@@ -25,10 +25,25 @@ CHECKED_SIZE = 64 * 1024 * 1024
 
 
 def makeFolder(path: str) -> None:
-    """Create the data folder if needed, closed to other users."""
-    os.makedirs(path, mode=0o700, exist_ok=True)
+    """Create the data folder if needed, closed to other users; a new one survives a power loss."""
+    if not os.path.isdir(path):
+        os.makedirs(path, mode=0o700, exist_ok=True)
+        # What is inside SQLite syncs; the folder's own name is an entry of its parent.
+        _syncFolder(os.path.dirname(os.path.abspath(path)))
     if os.stat(path).st_mode & 0o077:
         os.chmod(path, 0o700)
+
+
+def _syncFolder(path: str) -> None:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except PermissionError:
+        # One may create in a folder that one may not read.
+        return
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def lockFolder(path: str) -> int | None:
