@@ -166,6 +166,20 @@ def testQuietSessionsCountAndAnswer(wire: Wire) -> None:
     assert take(wire.toReceiver) == b"<a xmlns='urn:xmpp:sm:3' h='2'/>"
 
 
+def testKeptMessagesBeforeOwnPresenceAreNotForgotten(wire: Wire) -> None:
+    """Some servers send what they kept for a user before they echo the user's presence; the session keeps it."""
+    session = wire.receiver
+    script = session._establish()
+    next(script)
+    script.send(b"<iq type='result' id='bind'><bind><jid>user1@localhost/bench</jid></bind></iq>")
+    script.send(b"<iq type='result' id='roster'><query/></iq>")
+    kept = b"<message from='a@b'><body>lg</body></message>"
+    script.send(kept + b"<presence from='user7@localhost/bench'>")
+    with pytest.raises(StopIteration):
+        script.send(b"</presence><presence from='user1@localhost/bench'/>")
+    assert session.early.startswith(kept)
+
+
 def testRunsAreBounded(wire: Wire) -> None:
     """A server that says nothing ends the run."""
     with pytest.raises(LoadError, match="silence"):
