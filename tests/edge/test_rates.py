@@ -124,6 +124,7 @@ def test_pausedInOrderAndWithinTheBound() -> None:
     sent, taken = 0, 0
     while peer.clock.seconds() < 120:
         while peer.transport.producerState == "producing":
+            assert sent < 10_000, "it is never paused"
             peer.say("".join(message(number) for number in range(sent, sent + 20)))
             sent += 20
         got = numbers(peer)
