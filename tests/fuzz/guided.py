@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import atheris
+import atheris  # type: ignore[import-untyped]
 
 with atheris.instrument_imports(include=["xmppservice"]):
     from tests.fuzz.examples import HEADER, examples
@@ -60,7 +60,7 @@ def _mutator(data: bytes, size: int, seed: int) -> bytes:
     """Tags half of the time, else what libFuzzer does by itself."""
     chance = random.Random(seed)
     if chance.random() < 0.5 or not data:
-        return atheris.Mutate(data, size)
+        return bytes(atheris.Mutate(data, size))
     change = mutateTags if chance.random() < 0.7 else mutateBytes
     return (data[:1] + change(data[1:], chance, chance.randint(1, 3)))[:size]
 

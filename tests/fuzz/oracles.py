@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from io import BytesIO
+from typing import Any
 from xml.dom import minidom
 from xml.etree import ElementTree
 
-from lxml import etree
+from lxml import etree  # type: ignore[import-untyped]
 
 from tests.fuzz.examples import HEADER, ROOMY
 from tests.fuzz.sessions import FOOTER
@@ -101,9 +102,9 @@ def libxml(document: bytes) -> list[Element]:
         root = etree.fromstring(document, parser)
     except etree.XMLSyntaxError as error:
         raise ValueError(str(error)) from None
-    for error in parser.error_log:
-        if error.level > etree.ErrorLevels.WARNING and error.type_name != "WAR_NS_URI":
-            raise ValueError(f"{error.type_name}: {error.message}")
+    for entry in parser.error_log:
+        if entry.level > etree.ErrorLevels.WARNING and entry.type_name != "WAR_NS_URI":
+            raise ValueError(f"{entry.type_name}: {entry.message}")
     return _convert(root)
 
 
@@ -119,7 +120,7 @@ def dom(document: bytes) -> list[Element]:
     """As the DOM of the standard library reads it: a builder with its own idea of namespaces."""
     top = Element("", "top")
     with minidom.parseString(document) as tree:
-        work = [(tree.documentElement, top)]
+        work: list[tuple[Any, Element]] = [(tree.documentElement, top)]
         while work:
             source, target = work.pop()
             for child in source.childNodes:

@@ -12,7 +12,7 @@ from xmppservice.protocol.stream import events
 from xmppservice.protocol.stream.machine import State, StreamMachine
 from xmppservice.wire.element import Element
 
-SETTINGS = settings(budget(600), stateful_step_count=20)
+SETTINGS = settings(budget(400), stateful_step_count=20)
 #: Enough to see that something is wrong; what exactly does not matter.
 QUICK = settings(SETTINGS, phases=[Phase.generate], report_multiple_bugs=False)
 

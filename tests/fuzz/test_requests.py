@@ -24,7 +24,7 @@ MODULES = (
     "establishing", "roster", "offline", "stream_management", "disco", "caps", "ping", "version", "entity_time",
     "last_activity", "vcard", "private_xml", "contact_info", "register", "blocking", "stanza_ids",
 )  # fmt: skip
-REQUESTS = 1000 * TIMES
+REQUESTS = 500 * TIMES
 HEADER = b"<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' version='1.0'>"
 
 

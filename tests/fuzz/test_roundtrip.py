@@ -55,14 +55,14 @@ def chain(depth: int, spaces: tuple[str, ...] = ("",)) -> Element:
     return top
 
 
-@budget(400)
+@budget(250)
 @given(randomTrees())
 def test_trees(tree: Element) -> None:
     """Any tree, every position: names, namespaces, keys, values, texts."""
     assert not (problem := roundTrip(tree, serialize)), problem
 
 
-@budget(1500)
+@budget(1000)
 @given(st.integers(0, 2**32))
 def test_mutatedExamples(seed: int) -> None:
     """The examples of the specifications, mutated, are written so that they read back."""
@@ -89,4 +89,6 @@ def test_seesMissingEscape() -> None:
     space = Element(ns.CLIENT, "message", {}, Element("urn:x", "x"))
     for tree, token in ((text, b"&#13;"), (value, b"&#10;"), (space, b" xmlns='urn:x'")):
         assert not roundTrip(tree, serialize)
-        assert roundTrip(tree, lambda node, token=token: serialize(node).replace(token, b"\n" * (token[:1] == b"&")))
+        instead = b"\n" if token.startswith(b"&") else b""
+        written = serialize(tree).replace(token, instead)
+        assert roundTrip(tree, lambda _, written=written: written)  # type: ignore[misc]
