@@ -132,8 +132,8 @@ class Platter:
 
     def leave(self, folder: Path, chance: random.Random) -> None:
         """Write into `folder` what is found after the loss, and remove what is not."""
-        for path in folder.glob("*.sqlite3*"):
-            path.unlink()
+        for former in folder.glob("*.sqlite3*"):
+            former.unlink()
         survival = chance.choice((0.0, 0.5, 0.9))
         for path, file in self._files.items():
             if file.named or chance.random() < survival:

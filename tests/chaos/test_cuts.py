@@ -14,7 +14,7 @@ from tests.chaos.conftest import LONG, Say
 from tests.chaos.rounds import SENDERS
 from tests.chaos.victim import Victim
 
-CUTS = 1000 if LONG else 200
+CUTS = 1000 if LONG else 100
 #: The recipients, and how long each lets the server wait for acknowledgements.
 RECIPIENTS = {"prompt0": 0.0, "slow0": 0.02, "slow1": 0.05}
 #: No session may end because the test's clients are slow.

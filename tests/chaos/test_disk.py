@@ -17,7 +17,7 @@ from tests.chaos.rounds import USERS, Scene, collect, enter, leave
 from tests.chaos.victim import RULED_DISK, Victim
 
 #: How long each trouble lasts, and how often it comes.
-TROUBLE = 8.0 if LONG else 1.5
+TROUBLE = 8.0 if LONG else 1.0
 TIMES = 10 if LONG else 2
 #: Seconds of a sync on the slow disk, and on the stuck one.
 SLOW, STUCK = 0.3, 1.5

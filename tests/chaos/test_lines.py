@@ -20,7 +20,7 @@ from tests.chaos.victim import Victim
 
 #: Resumptions that must succeed, all of them; and those within which a build that forgets must have lost something.
 RESUMPTIONS = 1000 if LONG else 150
-FEW = 30
+FEW = 20
 #: Bytes of a connection within which it is cut; a login with its resumption takes about 1,000 up and 2,000 down.
 FARTHEST = 16_000
 #: The recipients, and how long each lets the server wait for acknowledgements.

@@ -95,9 +95,9 @@ class Disk:
         mine = self._keep(_OpenFolder(self._folderOpener(original)))
         assert _SetCall(vfs.setCall)(ctypes.addressof(vfs), b"openDirectory", mine) == _OK
 
-    def _keep(self, function: ctypes._CFuncPtr) -> int | None:
+    def _keep(self, function: Callable[..., int]) -> int | None:
         self._kept.append(function)
-        return ctypes.cast(function, _pointer).value
+        return ctypes.cast(function, _pointer).value  # type: ignore[arg-type]
 
     def _note(self, kind: bytes, path: bytes, place: int = 0, data: bytes = b"") -> None:
         # One system call with O_APPEND: whole records, in one order for both processes.
