@@ -168,10 +168,10 @@ def test_unfillable() -> None:
     assert len(written.texts) == 3 and BODY not in written.text and "KeyError" in written.text
 
 
-def _raise(error: BaseException, cause: BaseException | None = None) -> Failure:
+def _raise(error: Exception, cause: BaseException | None = None) -> Failure:
     try:
         raise error from cause
-    except BaseException:
+    except Exception:
         return Failure()
 
 

@@ -43,9 +43,9 @@ class Session:
     """
 
     __slots__ = (
-        "_paused", "_waiting", "account", "address", "available", "directed", "ended", "hibernation", "interested",
-        "jid", "ledger", "management", "notes", "presence", "priority", "queue", "resource", "since", "stream",
-        "unflushed",
+        "_paused", "_sent", "_waiting", "account", "address", "available", "directed", "ended", "hibernation",
+        "interested", "jid", "ledger", "management", "notes", "presence", "priority", "queue", "resource",
+        "since", "stream", "unflushed",
     )  # fmt: skip
 
     def __init__(self, account: Account, jid: JID, stream: IStream) -> None:
@@ -54,6 +54,8 @@ class Session:
         self.resource = jid.resource
         self.stream: IStream | None = stream
         self.since = account.host.clock.now()
+        #: The host's counts, at hand.
+        self._sent = account.host.sent
         #: ``<presence from='…'`` as bytes, ready for fan-out; made with the first presence.
         self.address = b""
         #: The last available presence: what stands behind the addresses, as bytes; b"" if none.
@@ -227,7 +229,7 @@ class Session:
 
         `message` is what has to happen if the peer never acknowledges it.
         """
-        self.account.host.sent[data[1]] += 1
+        self._sent[data[1]] += 1
         if self.queue is not None:
             management.deliver(self, data, message)
             return
