@@ -123,8 +123,11 @@ def drain(people: Crowd, pairs: Sequence[Pair], book: Book) -> None:
             book.problems.append(f"{pair.receiver.user} got {pair.got} of {pair.sent}")
 
 
-def measured(people: Crowd, book: Book, pid: int, seconds: float) -> tuple[Watch, int, list[float]]:
-    """Warm up, then watch ``seconds`` of a running exchange: (watch, deliveries, latencies)."""
+def measured(people: Crowd, book: Book, pid: int, seconds: float, least: int = 0) -> tuple[Watch, int, list[float]]:
+    """Warm up, then watch ``seconds`` of a running exchange: (watch, deliveries, latencies).
+
+    Up to ten times as long if fewer than ``least`` deliveries were made: a slow server makes them in bursts.
+    """
     watch = Watch(pid)
     people.loop.pause(WARM_UP)
     book.samples.clear()
@@ -132,6 +135,8 @@ def measured(people: Crowd, book: Book, pid: int, seconds: float) -> tuple[Watch
     start = book.delivered
     watch.start()
     people.loop.pause(seconds)
+    end, limit = time.perf_counter() + 9 * seconds, 10 * seconds + 5.0
+    people.loop.run(lambda: book.delivered - start >= least or time.perf_counter() > end, limit, limit)
     watch.stop()
     return watch, book.delivered - start, list(book.samples)
 

@@ -201,7 +201,7 @@ def offline(target: Target, pid: int, seconds: float) -> Result:
             senders = [_Depositor(session, number, book) for number, session in enumerate(live)]
             for sender in senders * BATCHES:
                 sender.send()
-            watch, count, _ = measured(people, book, pid, seconds)
+            watch, count, _ = measured(people, book, pid, seconds, 2 * BATCHES * EVERY * PAIRS)
             acks = list(book.acks)
             book.sending = False
             _finish(people, [sender.requests for sender in senders], book)
