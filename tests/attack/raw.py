@@ -120,7 +120,7 @@ class RawClient:
         """Send all of it; what the server thinks of it shows when reading."""
         try:
             self.socket.sendall(data.encode() if isinstance(data, str) else data)
-        except (BrokenPipeError, ConnectionResetError):
+        except (BrokenPipeError, ConnectionResetError, ssl.SSLEOFError):
             self.reset = True
 
     def flood(self, data: bytes, seconds: float = PATIENCE) -> int:

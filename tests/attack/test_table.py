@@ -4,21 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from tests.attack.compare import PAGE, run
-from tests.attack.servers.own import AttackedServer
+from tests.attack.compare import PAGE
 from tests.attack.table import ROWS, Row
 from tests.attack.table.row import NEAR, RIGHT, WRONG
 
 QUICK = [row for row in ROWS if not row.slow]
-
-
-@pytest.fixture(scope="session")
-def reactions(server: AttackedServer) -> dict[str, str]:
-    """All rows at once, a few at a time; those that wait for a deadline are in test_time.py, with shorter ones."""
-    names = [f"u{number}" for number in range(1, 2 * len(ROWS))]
-    server.addUsers({name: name[::-1] for name in names})
-    found = run(server, iter(names), QUICK, lambda line: None)
-    return {row.key: reaction for row, reaction in zip(QUICK, found, strict=True)}
 
 
 @pytest.mark.own("the table itself is made by tests.attack.compare")

@@ -205,7 +205,7 @@ def _unknown(arena: Arena) -> str:
 def _wrong(arena: Arena) -> str:
     name, client = arena.user(), arena.stranger()
     client.send("".join(plain(name, f"wrong{number}") for number in range(30)))
-    items = until(client, 6, 40)
+    items = until(client, 4, 12)
     failures = [item for item in items if isinstance(item, Element) and item.name == "failure"]
     return f"{len(failures)} answered, {tell([item for item in items if item not in failures], client)}"
 
