@@ -14,6 +14,7 @@ with atheris.instrument_imports(include=["xmppservice"]):
     from tests.fuzz.exchanges import MECHANISMS, TALKS, checkBase64, checkExchange
     from tests.fuzz.mutate import mutateBytes, mutateTags
     from tests.fuzz.oracles import differs, disagreement, libxml, read
+    from tests.fuzz.sessions import BREAKER
     from xmppservice.protocol.jid import JID, InvalidJID
 
 Target = Callable[[bytes], None]
@@ -25,12 +26,13 @@ def parser(data: bytes) -> None:
     if not data:
         return
     document = data[1:] if data[0] & 1 else HEADER + data[1:]
+    document += BREAKER
     whole = read([document])
     at, step = (data[0] >> 1) * len(document) // 128, 1 + (data[0] >> 4)
     pieces = (document[begin : begin + step] for begin in range(0, len(document), step))
     if problem := differs(whole, read([document[:at], document[at:]])) or differs(whole, read(pieces)):
         raise AssertionError(problem)
-    if problem := disagreement(document, (libxml,)):
+    if problem := disagreement(document.removesuffix(BREAKER), (libxml,)):
         raise AssertionError(problem)
 
 

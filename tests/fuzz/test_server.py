@@ -43,6 +43,9 @@ def test_scriptsRepeat() -> None:
 
 def test_mutatedSessions(target: Target, tmp_path: Path) -> None:
     """No traceback, no end, no silence, nothing ill-formed; descriptors are given back."""
+    # What is opened when it is first wanted, such as the database's files, stays open.
+    warm = drive(target, tmp_path, lambda seed, number: script(seed + 1, number), 300)
+    assert warm.findings == []
     before = target.descriptors
     report = drive(target, tmp_path, script, CLIENTS)
     assert report.findings == []
