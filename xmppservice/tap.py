@@ -23,6 +23,7 @@ from twisted.python import usage
 from twisted.python.components import Componentized
 from twisted.python.failure import Failure
 
+from xmppservice.edge.polling import pollPlainly
 from xmppservice.hub.loader import ModuleError
 from xmppservice.hub.service import StartFailed
 from xmppservice.server import ModuleCatalogue, XMPPServer
@@ -129,6 +130,7 @@ def makeService(options: Options) -> IService:
         raise SystemExit(f"xmppservice: {error}") from None
     server.told = getattr(options, "parent", None) or {}
     _installHooks()
+    pollPlainly(reactor)
     reactor.callWhenRunning(_installSignals, server)
     server.onStarted(lambda: _started(server))
     return server
