@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from xmppservice.hub.contracts.storage import AccountRecord
     from xmppservice.hub.contracts.stream import IStream
     from xmppservice.hub.host import VirtualHost
+    from xmppservice.hub.origin import Origin
     from xmppservice.hub.session import Session
     from xmppservice.hub.table import IQEntry
     from xmppservice.hub.transit import Transit
@@ -306,7 +307,7 @@ class Account:
 
     # -- handlers that answer or wait ------------------------------------------------------------
 
-    def _conclude(self, transit: Transit, outcome: Any, proceed: Any, origin: Session | None) -> None:
+    def _conclude(self, transit: Transit, outcome: Any, proceed: Any, origin: Origin | None) -> None:
         """A handler did more than pass the stanza on: reply, drop, or wait and `proceed`.
 
         On the sender's side what waits is the pair, on its stream; on the recipient's side it is

@@ -288,8 +288,7 @@ class VirtualHost:
     def _sendReply(self, transit: Transit, reply: Element) -> None:
         origin = transit.origin
         if origin is not None and not origin.ended:
-            reply.attrs["to"] = origin.jid.full
-            origin.deliver(serialize(reply))
+            origin.reply(reply)
         else:
             self.send(reply)
 

@@ -16,9 +16,8 @@ from zope.interface import implementer
 
 from xmppservice.hub import management, presence
 from xmppservice.hub.contracts.stream import IClosingSession, IProbingSession
-from xmppservice.hub.passage import logIncident
+from xmppservice.hub.origin import Origin
 from xmppservice.hub.transit import Transit
-from xmppservice.hub.waiting import WaitingLine
 from xmppservice.protocol.errors import StanzaError, StreamError
 from xmppservice.protocol.jid import JID, InvalidJID
 from xmppservice.protocol.stanza import checkIQ, errorFor, messageType, presenceType
@@ -27,7 +26,6 @@ from xmppservice.wire.serializer import serialize
 
 if TYPE_CHECKING:
     from xmppservice.hub.account import Account
-    from xmppservice.hub.acknowledge import AckLedger
     from xmppservice.hub.contracts.stream import IStream
     from xmppservice.hub.unsettled import Held
     from xmppservice.protocol.stream.resume import ResumeQueue
@@ -35,24 +33,25 @@ if TYPE_CHECKING:
 
 
 @implementer(IProbingSession, IClosingSession)
-class Session:
+class Session(Origin):
     """One connected or hibernating resource of an account.
 
     `available` and `priority` follow its presence; `interested` is set once it has asked for
     the roster (RFC 6121 2.2); `notes` belongs to modules, by module name.
     """
 
+    isSession = True
+
     __slots__ = (
-        "_paused", "_sent", "_waiting", "account", "address", "available", "directed", "ended", "hibernation",
-        "interested", "jid", "ledger", "management", "notes", "presence", "priority", "queue", "resource",
-        "since", "stream", "unflushed",
+        "_sent", "account", "address", "available", "directed", "hibernation", "interested", "jid", "management",
+        "notes", "presence", "priority", "queue", "resource", "since", "unflushed",
     )  # fmt: skip
 
     def __init__(self, account: Account, jid: JID, stream: IStream) -> None:
+        super().__init__(stream, account.host.store)
         self.account = account
         self.jid = jid
         self.resource = jid.resource
-        self.stream: IStream | None = stream
         self.since = account.host.clock.now()
         #: The host's counts, at hand.
         self._sent = account.host.sent
@@ -66,16 +65,11 @@ class Session:
         self.directed: set[str] | None = None
         self.notes: dict[str, Any] | None = None
         self.queue: ResumeQueue | None = None
-        self.ledger: AckLedger | None = None
         #: Resumption token and the like while stream management is on.
         self.management: management.Management | None = None
         self.hibernation: IDelayedCall | None = None
-        self._waiting: WaitingLine | None = None
-        #: The stream that is not read because too much waits.
-        self._paused: IStream | None = None
         #: Messages sent without XEP-0198 that are not in the kernel yet.
         self.unflushed: list[Held] | None = None
-        self.ended = False
 
     # -- inbound ---------------------------------------------------------------------------------
 
@@ -97,19 +91,12 @@ class Session:
             self._waiting.join(key, lambda: self._follow(transit))
         else:
             self._dispatch(transit)
-        if ledger is not None and (transit.pending or transit.ticket > self.account.host.store.committed):
+        if ledger is not None and (transit.pending or transit.ticket > self.store.committed):
             if transit.pending:
                 transit.finished = self._settled
             ledger.mark(transit)
-        if transit.ticket and self.account.host.store.crowded:
+        if transit.ticket and self.store.crowded:
             self._awaitStore(transit.ticket)
-
-    def _awaitStore(self, ticket: int) -> None:
-        """The storage cannot keep up: whoever writes is not read until its own is committed."""
-        stream, store = self.stream, self.account.host.store
-        if stream is not None and ticket > store.committed:
-            stream.pause()
-            store.whenCommitted(ticket).addBoth(lambda _: stream.resume())
 
     def _transit(self, element: Element) -> Transit:
         """Check the addresses and the type (RFC 6120 8.1); stamp ``from`` and normal ``to``."""
@@ -151,11 +138,6 @@ class Session:
         if claimed != self.jid and claimed != self.account.jid:
             raise StreamError("invalid-from")
 
-    def _follow(self, transit: Transit) -> None:
-        """What it waited behind is through."""
-        self._dispatch(transit)
-        transit.finish()
-
     def _dispatch(self, transit: Transit) -> None:
         """Let the account send it; what is refused goes back to the sender as an error."""
         try:
@@ -163,15 +145,8 @@ class Session:
                 presence.outgoing(self, transit)
             else:
                 self.account.send(transit)
-        except StanzaError as error:
-            self.refuse(transit, error)
         except Exception:
-            incident = logIncident(f"a {transit.kind} could not be processed")
-            self.refuse(transit, StanzaError("internal-server-error", text=f"incident {incident}"))
-
-    def refuse(self, transit: Transit, error: StanzaError) -> None:
-        """Answer a stanza of this session with an error, unless errors must not be answered."""
-        transit.host.bounce(transit, error)
+            self._failed(transit)
 
     def _refuseRaw(self, element: Element, error: StanzaError) -> None:
         """Answer a stanza that is too broken to travel, in the addressee's name if that is one."""
@@ -189,38 +164,13 @@ class Session:
             host.traffic.refused(error.condition)
             self.deliver(serialize(reply))
 
-    # -- waiting ---------------------------------------------------------------------------------
-
-    def hold(self, transit: Transit) -> None:
-        """Keep later stanzas of this transit's pair back until `release`."""
-        transit.park()
-        if self._waiting is None:
-            self._waiting = WaitingLine(self._pause, self._unpause)
-        self._waiting.begin((transit.sender.bare, transit.to.bare))
-
-    def release(self, transit: Transit) -> None:
-        """The transit is through; what waited behind it follows."""
-        transit.finish()
-        if self._waiting is not None:
-            self._waiting.end((transit.sender.bare, transit.to.bare))
-
-    def _pause(self) -> None:
-        self._paused = self.stream
-        if self._paused is not None:
-            self._paused.pause()
-
-    def _unpause(self) -> None:
-        paused, self._paused = self._paused, None
-        if paused is not None and paused is self.stream:
-            paused.resume()
-
-    @property
-    def waiting(self) -> int:
-        """How many of its stanzas wait behind another of their pair."""
-        return 0 if self._waiting is None else len(self._waiting)
-
     def _settled(self) -> None:
         management.settled(self)
+
+    def reply(self, stanza: Element) -> None:
+        """See `Origin.reply`; whatever the server answers is to the full JID."""
+        stanza.attrs["to"] = self.jid.full
+        self.deliver(serialize(stanza))
 
     # -- outbound --------------------------------------------------------------------------------
 

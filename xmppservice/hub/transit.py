@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from xmppservice.protocol.stanza import resultFor
 
 if TYPE_CHECKING:
     from xmppservice.hub.account import Account
     from xmppservice.hub.host import VirtualHost
+    from xmppservice.hub.origin import Origin
     from xmppservice.hub.session import Session
     from xmppservice.protocol.jid import JID
     from xmppservice.wire.element import Element
@@ -20,8 +21,8 @@ class Transit:
 
     `stanza` is the element, whose ``from`` and ``to`` are already normal; `kind` its name;
     `type` its type with the default filled in; `sender` the true full JID (or bare JID, or
-    domain); `to` where it goes; `origin` the session it came from, None for the server's own
-    stanzas; `account` the account on whose side it is now, None on a host's own address;
+    domain); `to` where it goes; `origin` the session or link it came from, None for the server's
+    own stanzas; `account` the account on whose side it is now, None on a host's own address;
     `host` the virtual host that looks at it; `ticket` the highest storage ticket that its
     passage caused, 0 for none.
     """
@@ -49,7 +50,7 @@ class Transit:
         type: str,
         sender: JID,
         to: JID,
-        origin: Session | None,
+        origin: Origin | None,
         host: VirtualHost,
     ) -> None:
         self.stanza = stanza
@@ -75,6 +76,12 @@ class Transit:
             if type(node) is not str:
                 return node  # type: ignore[return-value]
         return None
+
+    @property
+    def session(self) -> Session | None:
+        """The client's session that it came from; None for stanzas from elsewhere and for the server's own."""
+        origin = self.origin
+        return cast("Session", origin) if origin is not None and origin.isSession else None
 
     def result(self, payload: Element | None = None) -> Element:
         """The IQ result for this IQ, with an optional payload."""

@@ -114,7 +114,7 @@ class Blocking(HostModule):
     @iq.get(ns.BLOCKING, "blocklist", to=ACCOUNT, access="owner")
     def onGet(self, transit: Transit) -> Element:
         """The whole list (3.2); from now on the session gets pushes."""
-        session, account = transit.origin, transit.account
+        session, account = transit.session, transit.account
         assert account is not None
         if session is not None:
             if session.notes is None:

@@ -212,7 +212,7 @@ class Register(HostModule):
 
     def _own(self, transit: Transit) -> Session | None:
         """The session that asks, if its account is stored at this very host (A09); guests have id 0."""
-        session = transit.origin
+        session = transit.session
         if session is None or session.account.host is not self.host or transit.sender.bare != session.jid.bare:
             return None
         return session if session.account.id else None

@@ -41,12 +41,13 @@ class LastActivity(HostModule):
     @presence.sending(Phase.OBSERVE, types=("unavailable",))
     def onUnavailable(self, transit: Transit) -> None:
         """Remember the last words of a session (section 3)."""
-        if transit.origin is None or "to" in transit.stanza.attrs:
+        session = transit.session
+        if session is None or "to" in transit.stanza.attrs:
             return
         status = transit.stanza.find(ns.CLIENT, "status")
-        if transit.origin.notes is None:
-            transit.origin.notes = {}
-        transit.origin.notes[self.name] = "" if status is None else status.text[:STATUS_LIMIT]
+        if session.notes is None:
+            session.notes = {}
+        session.notes[self.name] = "" if status is None else status.text[:STATUS_LIMIT]
 
     @session.closed
     def onClosed(self, session: Session) -> None:

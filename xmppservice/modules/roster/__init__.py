@@ -69,7 +69,7 @@ class Roster(HostModule):
     @iq.get(ns.ROSTER, "query", to=ACCOUNT, access="owner")
     def onGet(self, transit: Transit) -> Any:
         """Roster get (2.2), with or without a version that the client has (2.6.2)."""
-        account, session, query = transit.account, transit.origin, transit.payload
+        account, session, query = transit.account, transit.session, transit.payload
         assert account is not None and query is not None
         if query.elements():
             raise StanzaError("bad-request", text="a roster get has no items")
