@@ -15,7 +15,8 @@ from xmppservice.protocol.jid import JID
 from xmppservice.protocol.sasl.registry import MECHANISMS
 from xmppservice.protocol.stanza import resultFor
 from xmppservice.protocol.stream import events
-from xmppservice.protocol.stream.machine import State, StreamMachine
+from xmppservice.protocol.stream.base import State
+from xmppservice.protocol.stream.machine import StreamMachine
 from xmppservice.wire import ns
 from xmppservice.wire.element import Element
 from xmppservice.wire.items import ParseError, StreamEnd, StreamHeader

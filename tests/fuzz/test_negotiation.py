@@ -9,7 +9,8 @@ from hypothesis.stateful import run_state_machine_as_test
 from tests.fuzz.negotiation import ALICE, Negotiation
 from tests.fuzz.profile import budget
 from xmppservice.protocol.stream import events
-from xmppservice.protocol.stream.machine import State, StreamMachine
+from xmppservice.protocol.stream.base import State
+from xmppservice.protocol.stream.machine import StreamMachine
 from xmppservice.wire.element import Element
 
 SETTINGS = settings(budget(400), stateful_step_count=20)

@@ -38,8 +38,8 @@ from xmppservice.edge.rates import DELIVERY, FREE, GRAIN, STANZA, Meter
 from xmppservice.edge.writer import Outlet, carrier, unsent
 from xmppservice.hub.contracts.stream import IClosingSession, IProbingSession, ISession, IStream
 from xmppservice.protocol.errors import StreamError
+from xmppservice.protocol.stream.base import parseFailure
 from xmppservice.protocol.stream.framing import TCP
-from xmppservice.protocol.stream.machine import parseFailure
 from xmppservice.wire.element import Element
 from xmppservice.wire.parser import Item, Limits, ParseError, StreamEnd, StreamParser
 

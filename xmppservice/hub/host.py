@@ -35,7 +35,7 @@ from xmppservice.wire import ns
 from xmppservice.wire.element import Element
 from xmppservice.wire.limits import Limits
 from xmppservice.wire.parser import parseDocument
-from xmppservice.wire.serializer import escapeAttribute, serialize
+from xmppservice.wire.serializer import escapeAttribute
 
 if TYPE_CHECKING:
     from twisted.cred.portal import Portal

@@ -14,7 +14,8 @@ from xmppservice.protocol.jid import JID
 from xmppservice.protocol.sasl.credentials import PlainCredentials, ScramCredentials, deriveKeys
 from xmppservice.protocol.sasl.registry import MECHANISMS
 from xmppservice.protocol.stream import events
-from xmppservice.protocol.stream.machine import FAULTS, TABLE, Input, State, StreamMachine, classify
+from xmppservice.protocol.stream.base import State
+from xmppservice.protocol.stream.machine import FAULTS, TABLE, Input, StreamMachine, classify
 from xmppservice.protocol.stream.roles import ABSENT, OPTIONAL, REQUIRED, StreamLimits
 from xmppservice.wire import ns
 from xmppservice.wire.element import Element

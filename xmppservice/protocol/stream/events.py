@@ -91,6 +91,15 @@ class Resume:
         self.h = h
 
 
+class Join:
+    """Let a component serve its domain (XEP-0114); answer `joined` or `joinFailed`."""
+
+    __slots__ = ("domain",)
+
+    def __init__(self, domain: str) -> None:
+        self.domain = domain
+
+
 class PreAuth:
     """An IQ that is allowed before authentication (XEP-0077); answer `preAuthAnswered`."""
 
@@ -114,4 +123,4 @@ class Close:
         self.error = error
 
 
-Ask: TypeAlias = Send | StartTLS | Restart | FetchSecrets | Login | Bind | Resume | PreAuth | Close
+Ask: TypeAlias = Send | StartTLS | Restart | FetchSecrets | Login | Bind | Resume | Join | PreAuth | Close

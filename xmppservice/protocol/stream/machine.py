@@ -16,7 +16,6 @@ Once BOUND the driver gives the stream's elements to the session and drops the m
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable
 from enum import Enum, auto
 
@@ -34,13 +33,14 @@ from xmppservice.protocol.sasl.registry import mechanismFor
 from xmppservice.protocol.sasl.steps import Challenge, Credentials, NeedSecrets, Step
 from xmppservice.protocol.stanza import errorFor, resultFor
 from xmppservice.protocol.stream import events
+from xmppservice.protocol.stream.base import State, StreamBase
 from xmppservice.protocol.stream.events import Ask
 from xmppservice.protocol.stream.framing import TCP, Framing
 from xmppservice.protocol.stream.resume import parseCount
 from xmppservice.protocol.stream.roles import C2S, REQUIRED, HostFacts, Role, StreamLimits, limitsFeature
 from xmppservice.wire import ns
 from xmppservice.wire.element import Element
-from xmppservice.wire.parser import ParseError, StreamEnd, StreamHeader
+from xmppservice.wire.parser import StreamEnd, StreamHeader
 from xmppservice.wire.serializer import serialize
 
 LANGUAGE = "en"
@@ -48,20 +48,6 @@ TRIES = 5
 BIND_TRIES = 10
 
 _COMPRESS = "http://jabber.org/protocol/compress"
-
-
-class State(Enum):
-    """Where the negotiation stands."""
-
-    OPENING = auto()
-    OFFERED = auto()
-    SECURING = auto()
-    CHALLENGED = auto()
-    DECIDING = auto()
-    REOPENING = auto()
-    BINDING = auto()
-    BOUND = auto()
-    CLOSED = auto()
 
 
 class Input(Enum):
@@ -160,7 +146,7 @@ def classify(item: object) -> Input:
     return Input.END if isinstance(item, StreamEnd) else Input.ERROR
 
 
-class StreamMachine:
+class StreamMachine(StreamBase):
     """One stream, seen from the receiving entity, until it is bound.
 
     `hostFor` finds a virtual host by its prepared domain; `defaultHost` names us in answers to
@@ -174,8 +160,6 @@ class StreamMachine:
         "_certificate",
         "_due",
         "_extras",
-        "_framing",
-        "_headerSent",
         "_hostFor",
         "_limits",
         "_mechanism",
@@ -185,11 +169,7 @@ class StreamMachine:
         "_waiting",
         "defaultHost",
         "host",
-        "id",
-        "jid",
         "mechanism",
-        "secure",
-        "state",
     )
 
     def __init__(
@@ -202,26 +182,21 @@ class StreamMachine:
         role: Role = C2S,
         framing: Framing = TCP,
     ) -> None:
-        self.state = State.OPENING
+        super().__init__(framing)
         self.host: HostFacts | None = None
-        self.jid: JID | None = None
-        self.id = ""
         #: The mechanism that the peer named last, which may be none at all.
         self.mechanism = ""
-        self.secure = False
         self.defaultHost = defaultHost
         self._hostFor = hostFor
         self._limits = limits or StreamLimits()
         self._extras = extras
         self._role = role
-        self._framing = framing
         self._bindings: Bindings = {}
         self._certificate: ClientCertificate | None = None
         self._mechanism: Mechanism | None = None
         self._offered: list[str] = []
         self._tries = tries
         self._bindTries = BIND_TRIES
-        self._headerSent = False
         self._due: State = State.OPENING
         self._waiting: Element | None = None
 
@@ -327,9 +302,7 @@ class StreamMachine:
 
     def _header(self, header: StreamHeader | None) -> bytes:
         """Our response header, with a new id each time (RFC 6120 4.3.3, 4.7)."""
-        self._headerSent = True
-        self.id = secrets.token_urlsafe(16)
-        attributes = {"id": self.id, "from": self.host.name if self.host is not None else self.defaultHost}
+        attributes = {"id": self._newId(), "from": self.host.name if self.host is not None else self.defaultHost}
         if header is not None and header.attrs.get("from"):
             try:
                 attributes["to"] = JID.parse(header.attrs["from"]).bare
@@ -579,37 +552,6 @@ class StreamMachine:
         failure = Element(_COMPRESS, "failure")
         failure.child(_COMPRESS, "unsupported-method")
         return [events.Send(serialize(failure, ns.CLIENT))]
-
-    def _parseError(self, error: ParseError) -> list[Ask]:
-        return self.fail(parseFailure(error))
-
-    # -- the end --------------------------------------------------------------------------
-
-    def _end(self, item: object) -> list[Ask]:
-        """The peer closed its stream; we close ours (RFC 6120 4.4)."""
-        return self.close(expected=True)
-
-    def fail(self, error: StreamError, header: StreamHeader | None = None) -> list[Ask]:
-        """End the stream with an error, with our header first if it is not out yet (4.9.1.2)."""
-        if self.state is State.CLOSED:
-            return []
-        data = b"" if self._headerSent else self._header(header)
-        self.state = State.CLOSED
-        return [events.Send(data + self._framing.error(error) + self._framing.footer()), events.Close(True, error)]
-
-    def close(self, expected: bool = False) -> list[Ask]:
-        """End the stream in peace; `expected`: nothing more is to come from the peer."""
-        if self.state is State.CLOSED:
-            return []
-        data = b"" if self._headerSent else self._header(None)
-        self.state = State.CLOSED
-        return [events.Send(data + self._framing.footer()), events.Close(expected)]
-
-
-def parseFailure(error: ParseError) -> StreamError:
-    """The stream error for what the parser refused (RFC 6120 4.9.3, 11)."""
-    app = Element(ns.ERRORS, error.app) if error.app else None
-    return StreamError(error.condition, error.text or None, app)
 
 
 def _characters(element: Element) -> str:

@@ -1,0 +1,86 @@
+"""What the machines of all kinds of streams have in common: states, our header, and the end (RFC 6120 4)."""
+
+from __future__ import annotations
+
+import secrets
+from enum import Enum, auto
+
+from xmppservice.protocol.errors import StreamError
+from xmppservice.protocol.jid import JID
+from xmppservice.protocol.stream import events
+from xmppservice.protocol.stream.events import Ask
+from xmppservice.protocol.stream.framing import TCP, Framing
+from xmppservice.wire import ns
+from xmppservice.wire.element import Element
+from xmppservice.wire.parser import ParseError, StreamHeader
+
+
+class State(Enum):
+    """Where the negotiation stands."""
+
+    OPENING = auto()
+    OFFERED = auto()
+    SECURING = auto()
+    CHALLENGED = auto()
+    DECIDING = auto()
+    REOPENING = auto()
+    BINDING = auto()
+    BOUND = auto()
+    CLOSED = auto()
+
+
+class StreamBase:
+    """A stream as the receiving entity sees it; `id` is that of our last header, `jid` who the peer is, once known."""
+
+    __slots__ = ("_framing", "_headerSent", "id", "jid", "secure", "state")
+
+    def __init__(self, framing: Framing = TCP) -> None:
+        self.state = State.OPENING
+        self.jid: JID | None = None
+        self.id = ""
+        self.secure = False
+        self._framing = framing
+        self._headerSent = False
+
+    def receive(self, item: object) -> list[Ask]:
+        """Take one item of the parser; returns what is to be done, in order."""
+        raise NotImplementedError
+
+    def _header(self, header: StreamHeader | None) -> bytes:
+        """Our response header; `header` is the peer's, None if there was none that could be read."""
+        raise NotImplementedError
+
+    def _newId(self) -> str:
+        """The id of a header that goes out now, a new one each time (RFC 6120 4.7.3)."""
+        self._headerSent = True
+        self.id = secrets.token_urlsafe(16)
+        return self.id
+
+    def _parseError(self, error: ParseError) -> list[Ask]:
+        return self.fail(parseFailure(error))
+
+    def _end(self, item: object) -> list[Ask]:
+        """The peer closed its stream; we close ours (RFC 6120 4.4)."""
+        return self.close(expected=True)
+
+    def fail(self, error: StreamError, header: StreamHeader | None = None) -> list[Ask]:
+        """End the stream with an error, with our header first if it is not out yet (4.9.1.2)."""
+        if self.state is State.CLOSED:
+            return []
+        data = b"" if self._headerSent else self._header(header)
+        self.state = State.CLOSED
+        return [events.Send(data + self._framing.error(error) + self._framing.footer()), events.Close(True, error)]
+
+    def close(self, expected: bool = False) -> list[Ask]:
+        """End the stream in peace; `expected`: nothing more is to come from the peer."""
+        if self.state is State.CLOSED:
+            return []
+        data = b"" if self._headerSent else self._header(None)
+        self.state = State.CLOSED
+        return [events.Send(data + self._framing.footer()), events.Close(expected)]
+
+
+def parseFailure(error: ParseError) -> StreamError:
+    """The stream error for what the parser refused (RFC 6120 4.9.3, 11)."""
+    app = Element(ns.ERRORS, error.app) if error.app else None
+    return StreamError(error.condition, error.text or None, app)
