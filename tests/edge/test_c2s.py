@@ -15,8 +15,10 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from tests.edge.doubles import HOST, Peer, TestHost, Transport, boundPeer, header, logIn, provider
-from xmppservice.edge.c2s import C2SFactory, C2SService, Refusal
+from xmppservice.edge.c2s import C2SFactory
 from xmppservice.edge.driver import StreamDriver
+from xmppservice.edge.factory import Refusal
+from xmppservice.edge.service import StreamService
 from xmppservice.edge.settings import StreamSettings
 
 
@@ -187,14 +189,14 @@ class ServiceTests(SynchronousTestCase):
 
     def test_interfaces(self) -> None:
         """The service and the doubles keep their contracts."""
-        verifyObject(IService, C2SService(factory(), []))
+        verifyObject(IService, StreamService(factory(), []))
         verifyObject(IListeningPort, Port())
         verifyObject(IStreamServerEndpoint, Endpoint())
 
     def test_acceptsOnlyOnceStarted(self) -> None:
         """Ports are bound with privileges and read from later."""
         endpoint = Endpoint()
-        service = C2SService(factory(), [endpoint])
+        service = StreamService(factory(), [endpoint])
         service.privilegedStartService()
         self.assertFalse(endpoint.port.reading)
         self.successResultOf(service.startService())
@@ -204,7 +206,7 @@ class ServiceTests(SynchronousTestCase):
 
     def test_portInUse(self) -> None:
         """A port that cannot be bound fails the start with its reason."""
-        service = C2SService(factory(), [Endpoint(), Endpoint(OSError("in use"))])
+        service = StreamService(factory(), [Endpoint(), Endpoint(OSError("in use"))])
         service.privilegedStartService()
         self.assertIn("in use", str(self.failureResultOf(service.startService(), OSError).value))
         self.successResultOf(service.stopService())
@@ -214,7 +216,7 @@ class ServiceTests(SynchronousTestCase):
         tls = provider(Path(self.mktemp()))
         target = C2SFactory({HOST: TestHost()}.get, HOST, StreamSettings(), Clock(), tls)
         endpoint = Endpoint()
-        service = C2SService(target, [], [endpoint])
+        service = StreamService(target, [], [endpoint])
         self.successResultOf(service.startService())
         self.assertIs(endpoint.factory.wrappedFactory, target)
         self.successResultOf(service.stopService())
@@ -222,7 +224,7 @@ class ServiceTests(SynchronousTestCase):
     def test_stopWaitsAndThenDrops(self) -> None:
         """Streams get five seconds to close, no more; nobody new is let in."""
         peer = boundPeer()
-        service = C2SService(peer.factory, [])
+        service = StreamService(peer.factory, [])
         self.successResultOf(service.startService())
         stopped = service.stopService()
         self.assertIn("<system-shutdown", peer.heard())
@@ -236,7 +238,7 @@ class ServiceTests(SynchronousTestCase):
 
     def test_stopWithNobody(self) -> None:
         """At once."""
-        service = C2SService(factory(), [])
+        service = StreamService(factory(), [])
         self.successResultOf(service.startService())
         self.successResultOf(service.stopService())
 

@@ -28,8 +28,9 @@ from tests.edge.doubles import (
     response,
     scramFinal,
 )
-from xmppservice.edge.c2s import C2SFactory, C2SService
+from xmppservice.edge.c2s import C2SFactory
 from xmppservice.edge.certificates import CertificateProblem, makeDevelopmentCertificate
+from xmppservice.edge.service import StreamService
 from xmppservice.edge.settings import StreamSettings
 from xmppservice.edge.tls import TLSProvider
 from xmppservice.wire import ns
@@ -106,7 +107,7 @@ class SocketCase(TestCase):
         self.hosts = {name: TestHost(name) for name in HOSTS}
         self.factory = C2SFactory(self.hosts.get, HOST, StreamSettings(**self.settings), reactor, self.tls)  # type: ignore[arg-type]
         endpoint = "tcp:0:interface=127.0.0.1"
-        self.service = C2SService(
+        self.service = StreamService(
             self.factory, [serverFromString(reactor, endpoint)], [serverFromString(reactor, endpoint)]
         )
         self.service.privilegedStartService()

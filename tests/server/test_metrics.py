@@ -271,9 +271,9 @@ def test_refusedSummary() -> None:
     clock, refused = Clock(), {"address": 2}
     server: Any = SimpleNamespace(
         reactor=clock, telemetry=Telemetry(clock), router=Router(), database=Database("sqlite-memory", "", clock),
-        c2s=SimpleNamespace(factory=C2SFactory(_nobody, "x", StreamSettings(), clock)),
+        clients=C2SFactory(_nobody, "x", StreamSettings(), clock),
     )  # fmt: skip
-    server.c2s.factory.refused = refused
+    server.clients.refused = refused
     lines: list[str] = []
     log = Lines(lines.append)
     observation = Observation(server)

@@ -12,7 +12,7 @@ once it is over: that one attribute is all the hot path looks at.
 
 A stream ends in one of three ways: the peer closes it, we close it, or the connection is
 lost. `_over` is set at the first; what is left is to see the connection closed, which
-the factory's sweep enforces (`edge.c2s`).
+the factory's sweep enforces (`edge.factory`).
 
 What comes in is counted against budgets (`edge.rates`). A stream that is over its budget rests:
 its transport is not read, what was read already waits in `_input`, and a timer ends the rest.
@@ -33,7 +33,6 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from xmppservice.edge.negotiation import Negotiation
 from xmppservice.edge.rates import DELIVERY, FREE, GRAIN, STANZA, Meter
 from xmppservice.edge.writer import Outlet, carrier, unsent
 from xmppservice.hub.contracts.stream import IClosingSession, IProbingSession, ISession, IStream
@@ -44,7 +43,8 @@ from xmppservice.wire.element import Element
 from xmppservice.wire.parser import Item, Limits, ParseError, StreamEnd, StreamParser
 
 if TYPE_CHECKING:
-    from xmppservice.edge.c2s import C2SFactory
+    from xmppservice.edge.factory import StreamFactory
+    from xmppservice.edge.negotiation import Negotiation
 
 _log = Logger()
 
@@ -90,13 +90,13 @@ class StreamDriver(Outlet):
         "session",
     )
 
-    def __init__(self, factory: C2SFactory) -> None:
+    def __init__(self, factory: StreamFactory) -> None:
         super().__init__(factory.writer, factory.settings.outgoing)
         self.factory = factory
         self.id = ""
         self.peer = ""
         self.secure = False
-        #: Sweeps since anything was read; see `C2SFactory`.
+        #: Sweeps since anything was read; see `StreamFactory`.
         self.quiet = 0
         self.session: ISession | None = None
         self.negotiation: Negotiation | None = None
@@ -129,8 +129,7 @@ class StreamDriver(Outlet):
             connection.setTcpNoDelay(True)
             if settings.keepAlive:
                 connection.setTcpKeepAlive(True)
-        machine = self.factory.makeMachine(self)
-        self.negotiation = Negotiation(self, machine, ISSLTransport.providedBy(transport))
+        self.negotiation = self.factory.negotiate(self, ISSLTransport.providedBy(transport))
         self.parser = StreamParser(settings.preAuth)
         self._input = _Input()
         self.factory.connected(self)
@@ -283,7 +282,7 @@ class StreamDriver(Outlet):
             self._awaitEnd(data)
             return
         if self.negotiation is not None:
-            self.negotiation.secure()
+            self.negotiation.begin()
         if self._input is None:
             self._input = _Input()
         waiting = self._input

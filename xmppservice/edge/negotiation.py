@@ -10,7 +10,7 @@ the driver's input until the answer is there, so order is kept whatever takes ho
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.python.failure import Failure
@@ -20,6 +20,7 @@ from xmppservice.hub.contracts.stream import ISession, ResumeFailed
 from xmppservice.protocol.errors import StanzaError, StreamError
 from xmppservice.protocol.stanza import errorFor
 from xmppservice.protocol.stream import events
+from xmppservice.protocol.stream.base import StreamBase
 from xmppservice.protocol.stream.machine import StreamMachine
 from xmppservice.wire.element import Element
 
@@ -30,35 +31,28 @@ Answer = Callable[[Any], object]
 
 
 class Negotiation:
-    """The machine of one stream, with the hands it needs."""
+    """The machine of one stream, with the hands it needs. `performs` has a method for each kind of ask but `Send`."""
 
-    __slots__ = ("_fresh", "_securing", "avatar", "claimed", "driver", "machine", "over")
+    __slots__ = ("_fresh", "claimed", "driver", "machine", "over")
 
-    def __init__(self, driver: StreamDriver, machine: StreamMachine, securing: bool) -> None:
+    performs: ClassVar[dict[type, Callable[[Any, Any], None]]]
+    machine: StreamBase
+
+    def __init__(self, driver: StreamDriver, machine: StreamBase) -> None:
         self.driver = driver
         self.machine = machine
-        self.avatar: Any = None
-        #: The localpart that the peer claims, for the log.
+        #: Whom the peer claims to be, for the log.
         self.claimed = ""
         self.over = False
         self._fresh = True
-        #: A TLS handshake is under way; the first bytes that come through it prove it done.
-        self._securing = securing
 
     # -- what the driver calls ------------------------------------------------------------
 
-    def secure(self) -> None:
-        """Data has come: if TLS was being started, it protects the stream now."""
+    def begin(self) -> None:
+        """Data has come, perhaps the first."""
         if self._fresh:
             self._fresh = False
             self.driver.identify()
-        if self._securing:
-            self._securing = False
-            driver = self.driver
-            driver.secure = True
-            tls = driver.factory.tls
-            if tls is not None:
-                self.machine.secured(tls.bindings(driver.transport), tls.clientCertificate(driver.transport))
 
     def take(self, item: object) -> None:
         """Take one item of the parser."""
@@ -83,7 +77,7 @@ class Negotiation:
                 if isinstance(ask, events.Refuse):
                     self._refused(ask)
             else:
-                _PERFORM[type(ask)](self, ask)
+                self.performs[type(ask)](self, ask)
 
     def _refused(self, ask: events.Refuse) -> None:
         driver, claimed = self.driver, self.claimed
@@ -98,6 +92,40 @@ class Negotiation:
         due.addCallbacks(answered, failed)
         due.addErrback(driver.fault)
         due.addBoth(lambda _: driver.release())
+
+    def _done(self, session: ISession) -> None:
+        self.over = True
+        self.driver.attach(session)
+
+    def _close(self, ask: events.Close) -> None:
+        self.over = True
+        self.driver.factory.report.ended(self.driver, None, ask.error)
+        self.driver.letGo(ask.expected)
+
+
+class ClientNegotiation(Negotiation):
+    """TLS, SASL, and a bound or resumed session."""
+
+    __slots__ = ("_securing", "avatar")
+
+    machine: StreamMachine
+
+    def __init__(self, driver: StreamDriver, machine: StreamMachine, securing: bool) -> None:
+        super().__init__(driver, machine)
+        self.avatar: Any = None
+        #: A TLS handshake is under way; the first bytes that come through it prove it done.
+        self._securing = securing
+
+    def begin(self) -> None:
+        """Data has come: if TLS was being started, it protects the stream now."""
+        super().begin()
+        if self._securing:
+            self._securing = False
+            driver = self.driver
+            driver.secure = True
+            tls = driver.factory.tls
+            if tls is not None:
+                self.machine.secured(tls.bindings(driver.transport), tls.clientCertificate(driver.transport))
 
     def _startTLS(self, ask: events.StartTLS) -> None:
         """RFC 6120 5.4.2.3; hardening T01: nothing unprotected may follow, but the line end that go-xmpp sends."""
@@ -204,25 +232,13 @@ class Negotiation:
         else:
             self.driver.fault(failure)
 
-    def _done(self, session: ISession) -> None:
-        self.over = True
-        self.avatar = None
-        self.driver.attach(session)
-
-    def _close(self, ask: events.Close) -> None:
-        self.over = True
-        self.avatar = None
-        self.driver.factory.report.ended(self.driver, None, ask.error)
-        self.driver.letGo(ask.expected)
-
-
-_PERFORM: dict[type, Callable[[Negotiation, Any], None]] = {
-    events.StartTLS: Negotiation._startTLS,
-    events.Restart: Negotiation._restart,
-    events.FetchSecrets: Negotiation._fetchSecrets,
-    events.Login: Negotiation._login,
-    events.PreAuth: Negotiation._preAuth,
-    events.Bind: Negotiation._bind,
-    events.Resume: Negotiation._resume,
-    events.Close: Negotiation._close,
-}
+    performs: ClassVar = {
+        events.StartTLS: _startTLS,
+        events.Restart: _restart,
+        events.FetchSecrets: _fetchSecrets,
+        events.Login: _login,
+        events.PreAuth: _preAuth,
+        events.Bind: _bind,
+        events.Resume: _resume,
+        events.Close: Negotiation._close,
+    }

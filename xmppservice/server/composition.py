@@ -21,7 +21,8 @@ from zope.interface import implementer
 
 from xmppservice.auth.throttle import Throttle
 from xmppservice.ctl.server import ControlService
-from xmppservice.edge.c2s import C2SFactory, C2SService
+from xmppservice.edge.c2s import C2SFactory
+from xmppservice.edge.service import StreamService
 from xmppservice.hub.administration import AdministrationCommands
 from xmppservice.hub.commands import Catalogue
 from xmppservice.hub.contracts.administration import IAdministration
@@ -93,6 +94,9 @@ class XMPPServer(ServiceTree):
         self.throttle = Throttle(reactor.seconds)
         self._stockCheckers = stockCheckers
         self.hosts = ServiceTree("hosts")
+        default = next(iter(settings.hosts))
+        self.clients = C2SFactory(self.router.hosts.get, default, streamSettings(settings), reactor, self.tls)
+        self.clients.writer.onPass = self.database.listen
         self.c2s = self._makeC2S()
         self.notifier = Notifier(os.environ, reactor, self.summary)
         control = ControlService(settings.controlSocket, self.commands, reactor)
@@ -111,14 +115,11 @@ class XMPPServer(ServiceTree):
         administration.forget = self._forgetCredentials
         return administration
 
-    def _makeC2S(self) -> C2SService:
+    def _makeC2S(self) -> StreamService:
         settings = self.settings
-        default = next(iter(settings.hosts))
-        factory = C2SFactory(self.router.hosts.get, default, streamSettings(settings), self.reactor, self.tls)
-        factory.writer.onPass = self.database.listen
         direct = settings.listen.c2sTls if self.tls is not None else ()
-        return C2SService(
-            factory,
+        return StreamService(
+            self.clients,
             [serverFromString(self.reactor, text) for text in settings.listen.c2s],
             [serverFromString(self.reactor, text) for text in direct],
         )
@@ -210,7 +211,7 @@ class XMPPServer(ServiceTree):
 
     def summary(self) -> str:
         """One line for ``systemctl status``."""
-        streams = len(self.c2s.factory.streams)
+        streams = len(self.clients.streams)
         return f"{len(self.router.hosts)} hosts, {streams} streams, {self._countSessions()} sessions"
 
     # -- reload ----------------------------------------------------------------------------------
@@ -258,7 +259,7 @@ class ServerAdministration(RunningAdministration):
         lines = [("hosts", ", ".join(server.router.hosts)), ("uptime", f"{figures.uptime:.0f} s")]
         sessions = [session for host in server.router.hosts.values() for session in host.sessions()]
         lines += [
-            ("streams", str(len(server.c2s.factory.streams))),
+            ("streams", str(len(server.clients.streams))),
             ("sessions", str(len(sessions))),
             ("hibernating sessions", str(sum(session.stream is None for session in sessions))),
             ("stanzas from clients", value("stanzas_total", direction="in")),

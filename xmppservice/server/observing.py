@@ -74,7 +74,7 @@ class Observation(Service):
     def summarise(self) -> None:
         """Say what was refused since the last time, if anything was: one line, whoever floods."""
         self._call = self._server.reactor.callLater(self.interval, self.summarise)
-        refused = dict(getattr(self._server.c2s.factory, "refused", {}))
+        refused = dict(getattr(self._server.clients, "refused", {}))
         fresh = {reason: count - self._told.get(reason, 0) for reason, count in refused.items()}
         self._told = refused
         reasons = ", ".join(f"{reason}: {count}" for reason, count in fresh.items() if count)
@@ -90,7 +90,7 @@ def _labelled(read: Callable[[], dict[str, Any]]) -> Callable[[], Values]:
 
 def _edge(server: XMPPServer) -> None:
     """Connections, streams and logins."""
-    figures, factory = server.telemetry.figures, server.c2s.factory
+    figures, factory = server.telemetry.figures, server.clients
     report = factory.report
     figures.gauge(f"{_OURS}streams", "Client connections.", lambda: len(factory.streams))
     figures.gauge(f"{_OURS}unsent_bytes", "Bytes that wait for clients to read.", lambda: _unsent(factory.streams))

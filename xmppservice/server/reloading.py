@@ -93,7 +93,7 @@ class Reload:
 
     def _applyEdge(self, settings: Settings, tls: TLSProvider | None) -> None:
         """New streams get the new certificates, limits and policy; those that are up keep theirs."""
-        factory = self._server.c2s.factory
+        factory = self._server.clients
         if tls is not None and factory.tls is not None:
             factory.tls.adopt(tls)
         elif tls is not None:
