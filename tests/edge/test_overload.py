@@ -109,7 +109,7 @@ def test_hysteresis() -> None:
     watermark = Watermark(MARK, 0, usage)
     changes = []
     for resident in (50, 101, 99, 91, 89, 99, 101):
-        usage.resident = resident << 20
+        usage.resident = resident * MARK // 100
         changes.append((watermark.look(), watermark.above))
     assert changes == [(False, False), (True, True), (False, True), (False, True), (True, False), (False, False),
                        (True, True)]  # fmt: skip
