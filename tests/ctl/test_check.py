@@ -146,6 +146,30 @@ def test_testBedIsWarnedAbout(tmp_path: Path) -> None:
     assert levels == [OK, WARNING, WARNING]
 
 
+@pytest.mark.parametrize(
+    ("line", "word"),
+    [
+        ('exempt = ["localhost"]', "x.toml:6: limits.exempt: must be addresses"),
+        ('memory = "lots"', 'x.toml:6: limits.memory: must be "auto"'),
+    ],
+)
+def test_limitsThatOnlyTheEdgeUnderstands(tmp_path: Path, line: str, word: str) -> None:
+    """What would keep the server from starting is an error here, with file and line."""
+    settings = settingsIn(tmp_path, f"[hosts.localhost]\n{ANY_PORT}[limits]\n{line}\n")
+    levels = dict(found(settings, "configuration"))
+    assert word in levels[ERROR]
+
+
+def test_portOfTheFigures(tmp_path: Path) -> None:
+    """The listener for monitoring is looked at like the others."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen(1)
+        metrics = f"tcp:{other.getsockname()[1]}:interface=127.0.0.1"
+        settings = settingsIn(tmp_path, f'[hosts.localhost]\n{ANY_PORT}metrics = ["{metrics}"]\n')
+        assert (ERROR, f"port: {metrics} is used by another program") in found(settings, "port")
+
+
 def test_versions() -> None:
     """Versions are compared as numbers, whatever words stand around them."""
     assert judge("expat", "expat_2.7.2", (2, 7, 2), WARNING, "m").level == OK

@@ -127,6 +127,17 @@ def test_noPasswordOnTheCommandLine(world: World) -> None:
     assert caught.value.code == 2
 
 
+@pytest.mark.parametrize(
+    ("words", "commands"), [((), ("status", "user", "Operate the XMPP server")), (("user",), ("passwd", "import"))]
+)
+def test_noCommand(world: World, words: tuple[str, ...], commands: tuple[str, ...]) -> None:
+    """Who names no command, or half of one, is shown those there are."""
+    assert world.run(*words) == 2
+    assert world.out.getvalue() == ""
+    for command in commands:
+        assert command in world.err.getvalue()
+
+
 def test_argumentsBeforePassword(world: World) -> None:
     """Nobody is asked for a password in vain."""
     assert world.run("user", "add", "alice@@localhost") == 1
@@ -293,7 +304,7 @@ def test_options(world: World) -> None:
 
 def test_help(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     """Help needs no configuration and no server; an unknown word is a usage error."""
-    for words, code in ((["--help"], 0), (["user", "add", "--help"], 0), (["usr"], 2), ([], 2)):
+    for words, code in ((["--help"], 0), (["user", "add", "--help"], 0), (["usr"], 2)):
         with pytest.raises(SystemExit) as caught:
             world.run(*words)
         assert caught.value.code == code

@@ -44,7 +44,10 @@ def commonOptions(suppress: bool = False) -> argparse.ArgumentParser:
 
 
 def buildParser(infos: Iterable[CommandInfo]) -> argparse.ArgumentParser:
-    """A parser with a subparser per command; the name of the chosen one is in ``command``."""
+    """A parser with a subparser per command; the name of the chosen one is in ``command``.
+
+    If none is chosen, that is None, and ``unfinished`` is the parser that can tell which there are.
+    """
     parser = argparse.ArgumentParser(
         prog="xmppctl",
         description="Operate the XMPP server, running or stopped.",
@@ -53,7 +56,8 @@ def buildParser(infos: Iterable[CommandInfo]) -> argparse.ArgumentParser:
         "the development server of this folder, /etc/xmppservice/xmppservice.toml.",
     )
     parser.add_argument("--version", action="version", version=f"xmppservice {__version__}")
-    subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
+    parser.set_defaults(command=None, unfinished=parser)
+    subparsers = parser.add_subparsers(metavar="COMMAND")
     groups: dict[str, Any] = {}
     for info in sorted([*LOCAL, *infos], key=lambda info: info.name):
         first, _, second = info.name.partition(" ")
@@ -61,7 +65,8 @@ def buildParser(infos: Iterable[CommandInfo]) -> argparse.ArgumentParser:
         if second:
             if first not in groups:
                 group = subparsers.add_parser(first, help=_GROUPS.get(first, f"{first} …"))
-                groups[first] = group.add_subparsers(metavar="COMMAND", required=True)
+                group.set_defaults(unfinished=group)
+                groups[first] = group.add_subparsers(metavar="COMMAND")
             target = groups[first]
         command = target.add_parser(
             second or first, help=info.help, description=info.help, parents=[commonOptions(suppress=True)]

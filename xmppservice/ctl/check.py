@@ -17,7 +17,8 @@ from xmppservice.ctl.versions import libraryFindings
 from xmppservice.edge.certificates import CertificateProblem, KeyPair, loadPair
 from xmppservice.hub.commands import CommandError, Result
 from xmppservice.hub.options import describeOptions
-from xmppservice.settings import Listen, Settings
+from xmppservice.server.edges import streamSettings
+from xmppservice.settings import Listen, Settings, SettingsError
 
 _SOON = datetime.timedelta(days=21)
 
@@ -63,6 +64,10 @@ def _configuration(settings: Settings) -> Iterator[Finding]:
     if settings.tls.policy == "optional":
         mend = 'set tls.policy = "required" unless the network is trusted'
         yield Finding(WARNING, "configuration: clients may log in without TLS", mend)
+    try:
+        streamSettings(settings)
+    except SettingsError as error:
+        yield Finding(ERROR, f"configuration: {error}", "mend it; the server does not start with it")
     if not settings.limits.enabled:
         yield Finding(WARNING, "configuration: limits are off", "set limits.enabled = true unless this is a test bed")
 
@@ -146,7 +151,7 @@ def _foreign(data: str) -> Iterator[Finding]:
 
 def _ports(settings: Settings, running: bool) -> Iterator[Finding]:
     for entry in describeOptions(Listen):
-        if entry.key not in ("c2s", "c2s_tls"):
+        if entry.key not in ("c2s", "c2s_tls", "metrics"):
             continue
         for endpoint in getattr(settings.listen, entry.attribute):
             yield checkPort(endpoint, running)

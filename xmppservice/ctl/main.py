@@ -30,7 +30,7 @@ from xmppservice.settings import (
     settingsFor,
 )
 
-SUCCESS, FAILURE, NOT_RUNNING, INTERRUPTED = 0, 1, 3, 130
+SUCCESS, FAILURE, USAGE, NOT_RUNNING, INTERRUPTED = 0, 1, 2, 3, 130
 """Exit codes; a wrong command line is 2, as argparse has it."""
 
 _NOWHERE = CommandError(
@@ -71,6 +71,9 @@ class Session:
         if commandName(self.words, [info.name for info in (*LOCAL, *known)]) is None:
             known = self._serverCommands(common) or known
         parsed = buildParser(known).parse_args(self.words)
+        if parsed.command is None:
+            parsed.unfinished.print_help(self.errors)
+            return USAGE
         try:
             result = self._perform(next(i for i in (*LOCAL, *known) if i.name == parsed.command), parsed)
             return self._show(result, parsed.json)
