@@ -18,6 +18,7 @@ from xmppservice.edge.certificates import CertificateProblem, KeyPair, loadPair
 from xmppservice.hub.commands import CommandError, Result
 from xmppservice.hub.options import describeOptions
 from xmppservice.server.edges import streamSettings
+from xmppservice.server.ports import readSecrets
 from xmppservice.settings import Listen, Settings, SettingsError
 
 _SOON = datetime.timedelta(days=21)
@@ -66,6 +67,7 @@ def _configuration(settings: Settings) -> Iterator[Finding]:
         yield Finding(WARNING, "configuration: clients may log in without TLS", mend)
     try:
         streamSettings(settings)
+        readSecrets(settings)
     except SettingsError as error:
         yield Finding(ERROR, f"configuration: {error}", "mend it; the server does not start with it")
     if not settings.limits.enabled:

@@ -22,9 +22,11 @@ from zope.interface import implementer
 from xmppservice.auth.throttle import Throttle
 from xmppservice.ctl.server import ControlService
 from xmppservice.edge.c2s import C2SFactory
+from xmppservice.edge.component import ComponentFactory
 from xmppservice.edge.service import StreamService
 from xmppservice.hub.administration import AdministrationCommands
 from xmppservice.hub.commands import Catalogue
+from xmppservice.hub.componentcommands import ComponentCommands
 from xmppservice.hub.contracts.administration import IAdministration
 from xmppservice.hub.host import Services, VirtualHost
 from xmppservice.hub.loader import ModuleError
@@ -37,11 +39,12 @@ from xmppservice.protocol.jid import JID
 from xmppservice.server.administration import RunningAdministration
 from xmppservice.server.catalogue import ModuleCatalogue, enabledModules
 from xmppservice.server.clock import SystemClock
-from xmppservice.server.edges import makeTLS, streamSettings
+from xmppservice.server.edges import componentSettings, makeTLS, streamSettings
 from xmppservice.server.enrolment import settingsWith
 from xmppservice.server.hosts import HostContext, HostService
 from xmppservice.server.logs import Lines
 from xmppservice.server.observing import Observation
+from xmppservice.server.ports import Ports, listeners, readSecrets
 from xmppservice.server.reloading import Reload
 from xmppservice.settings import Settings
 from xmppservice.storage.database import Database
@@ -98,10 +101,14 @@ class XMPPServer(ServiceTree):
         self.clients = C2SFactory(self.router.hosts.get, default, streamSettings(settings), reactor, self.tls)
         self.clients.writer.onPass = self.database.listen
         self.c2s = self._makeC2S()
+        self.ports = Ports(self.router)
+        self.ports.apply(readSecrets(settings))
+        self.commands.add(ComponentCommands(self.ports))
+        edges = (*self._makeComponents(), self.c2s)
         self.notifier = Notifier(os.environ, reactor, self.summary)
         control = ControlService(settings.controlSocket, self.commands, reactor)
         observation = Observation(self)
-        parts = (self.telemetry, observation, self.database, self.hosts, control, *self._makeMetrics(), self.c2s)
+        parts = (self.telemetry, observation, self.database, self.hosts, control, *self._makeMetrics(), *edges)
         for service in (*parts, self.notifier):
             service.setServiceParent(self)
 
@@ -123,6 +130,16 @@ class XMPPServer(ServiceTree):
             [serverFromString(self.reactor, text) for text in settings.listen.c2s],
             [serverFromString(self.reactor, text) for text in direct],
         )
+
+    def _makeComponents(self) -> list[Service]:
+        """The listener for components, none where no component is expected."""
+        settings = self.settings
+        endpoints = [serverFromString(self.reactor, text) for text in listeners(settings)]
+        default = next(iter(settings.hosts))
+        self.components = ComponentFactory(
+            self.ports.seatFor, default, componentSettings(settings), self.reactor, self.clients.writer
+        )
+        return [StreamService(self.components, endpoints, name="component")] if endpoints else []
 
     def _makeMetrics(self) -> list[Service]:
         """The page for monitoring, where the configuration wants one."""

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
+
+import attrs
 
 from xmppservice.edge.certificates import CertificateProblem, makeDevelopmentCertificate
 from xmppservice.edge.memory import automaticMarks
@@ -12,6 +15,9 @@ from xmppservice.edge.tls import TLSProvider
 from xmppservice.hub.options import size
 from xmppservice.settings import Settings, complaint
 from xmppservice.wire.limits import Limits
+
+COMPONENT_QUEUE = 16
+"""How many times as much may wait for a component as for a client."""
 
 
 def streamSettings(settings: Settings) -> StreamSettings:
@@ -50,6 +56,19 @@ def streamSettings(settings: Settings) -> StreamSettings:
         addressSpace=addressSpace,
         mechanisms=frozenset(settings.mechanisms),
     )  # fmt: skip
+
+
+def componentSettings(settings: Settings) -> StreamSettings:
+    """The same for components: trusted, once they have proved themselves, and each of them many users at once."""
+    common = streamSettings(settings)
+    return attrs.evolve(
+        common,
+        tls="absent",
+        authenticated=replace(common.authenticated, stanzaBytes=2 * common.authenticated.stanzaBytes),
+        outgoing=COMPONENT_QUEUE * common.outgoing,
+        memory=0,
+        addressSpace=0,
+    )
 
 
 def _marks(settings: Settings) -> tuple[int, int]:

@@ -19,6 +19,7 @@ from xmppservice.hub.commands import CommandError
 from xmppservice.hub.loader import ModuleError
 from xmppservice.server.edges import makeTLS, streamSettings
 from xmppservice.server.hosts import HostService
+from xmppservice.server.ports import listeners, readSecrets
 from xmppservice.settings import HostSettings, Settings, SettingsError
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class Reload:
             read = server.read()
             settings = attrs.evolve(read, **{name: getattr(self._before, name) for name in _FIXED})
             tls = makeTLS(settings)
+            components = readSecrets(settings)
         except (SettingsError, ModuleError) as error:
             raise _refusal(error) from None
         try:
@@ -54,6 +56,7 @@ class Reload:
             await self._undo()
             raise _refusal(error) from error
         self._applyEdge(settings, tls)
+        server.ports.apply(components)
         server.administration.use(settings)
         lines += await self._removeHosts(settings)
         differences = self._before.differences(read)
@@ -62,6 +65,8 @@ class Reload:
             server.useLog(server.lines)
         lines += [f"{key} changed" for key in differences.runtime if not key.startswith("hosts.")]
         lines += [f"{key} changed; it needs a restart" for key in differences.restart]
+        if listeners(settings) and not listeners(self._before):
+            lines.append("there are components now; their listener needs a restart")
         if tls is not None and server.tls is None and settings.listen.c2sTls:
             lines.append("there are certificates now; the listeners with direct TLS need a restart")
         return ["certificates read again", *lines]

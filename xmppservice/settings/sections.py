@@ -52,7 +52,9 @@ class Listen:
         ("tcp:5223:interface=127.0.0.1",), "Clients, with direct TLS (XEP-0368). Left out: port 5223 of `interface`."
     )
     s2s: tuple[str, ...] = option((), "Other servers.")
-    component: tuple[str, ...] = option((), "External components (XEP-0114).")
+    component: tuple[str, ...] = option(
+        (), "External components (XEP-0114). Left out: port 5347 of loopback, if any component is configured."
+    )
     http: tuple[str, ...] = option((), "Web.")
     metrics: tuple[str, ...] = option(
         (),

@@ -1,0 +1,85 @@
+"""The streams of external components (XEP-0114)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar
+
+import attrs
+from twisted.internet.interfaces import IReactorTime
+
+from xmppservice.edge.driver import StreamDriver
+from xmppservice.edge.factory import StreamFactory
+from xmppservice.edge.negotiation import Negotiation
+from xmppservice.edge.rates import Meter
+from xmppservice.edge.settings import StreamSettings
+from xmppservice.edge.writer import GatheredWriter
+from xmppservice.hub.component import ComponentPort
+from xmppservice.protocol.errors import StreamError
+from xmppservice.protocol.stream import events
+from xmppservice.protocol.stream.component import ComponentMachine
+
+
+@attrs.frozen
+class Seat:
+    """Where a component belongs: its address, and the secret that it must know."""
+
+    port: ComponentPort
+    secret: bytes
+
+
+class ComponentNegotiation(Negotiation):
+    """A handshake, and a seat."""
+
+    __slots__ = ()
+
+    machine: ComponentMachine
+
+    def _join(self, ask: events.Join) -> None:
+        """The component has proved itself: it gets its seat if that is free."""
+        driver, machine = self.driver, self.machine
+        factory = driver.factory
+        assert isinstance(factory, ComponentFactory)
+        try:
+            seat = factory.seatFor(ask.domain)
+            if seat is None:
+                raise StreamError("host-gone", "this component is expected no more")
+            link = seat.port.join(driver)
+        except StreamError as error:
+            self.perform(machine.joinFailed(error))
+            return
+        self.perform(machine.joined())
+        factory.report.loggedIn(driver, machine.mechanism, link.jid)
+        if driver.parser is not None:
+            driver.parser.limits = factory.settings.authenticated
+        self._done(link)
+
+    performs: ClassVar = {events.Join: _join, events.Close: Negotiation._close}
+
+
+class ComponentFactory(StreamFactory):
+    """Makes the streams of components. `seatFor` finds the seat at a domain, `defaultHost` names us to strangers."""
+
+    def __init__(
+        self,
+        seatFor: Callable[[str], Seat | None],
+        defaultHost: str,
+        settings: StreamSettings,
+        clock: IReactorTime,
+        writer: GatheredWriter | None = None,
+    ) -> None:
+        self.seatFor = seatFor
+        self.defaultHost = defaultHost
+        super().__init__(settings, clock, None, writer)
+
+    def negotiate(self, driver: StreamDriver, direct: bool) -> ComponentNegotiation:
+        """See `StreamFactory.negotiate`."""
+        return ComponentNegotiation(driver, ComponentMachine(self._secretFor, self.defaultHost))
+
+    def _secretFor(self, domain: str) -> bytes | None:
+        seat = self.seatFor(domain)
+        return None if seat is None else seat.secret
+
+    def meterFor(self, address: str) -> Meter | None:
+        """A component is trusted, and speaks for many: it is slowed by what the server can take, not by a rate."""
+        return None

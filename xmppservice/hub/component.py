@@ -1,0 +1,206 @@
+"""External components: addresses that are served through a stream (XEP-0114).
+
+`ComponentPort` owns the address, whether its component is connected or not; `ComponentLink` is the connected component,
+what a session is for a client. A component speaks for every address of its domain, and for no other.
+
+What the server promises: a message that was acknowledged to its sender is in the kernel's hands, on its way to the
+component. What is not when the stream breaks goes back to its sender as an error.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from xmppservice.hub.account import stanzaBytes
+from xmppservice.hub.contracts.delivery import IPort
+from xmppservice.hub.contracts.stream import ISession
+from xmppservice.hub.origin import Origin
+from xmppservice.hub.transit import Transit
+from xmppservice.protocol.errors import StanzaError, StreamError
+from xmppservice.protocol.jid import JID, InvalidJID
+from xmppservice.protocol.stanza import STANZAS, checkIQ, errorFor, messageType, presenceType
+from xmppservice.wire import ns
+from xmppservice.wire.serializer import serialize
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from xmppservice.hub.contracts.stream import IStream
+    from xmppservice.hub.host import VirtualHost
+    from xmppservice.wire.element import Element
+
+log = Logger()
+
+_TYPES: dict[str, Callable[[Element], str]] = {"message": messageType, "presence": presenceType}
+
+
+@implementer(IPort)
+class ComponentPort:
+    """The address of a component. `home` is the virtual host that looks at what the component sends."""
+
+    def __init__(self, name: str, home: Callable[[], VirtualHost]) -> None:
+        self.name = name
+        self.home = home
+        self.link: ComponentLink | None = None
+
+    @property
+    def accepting(self) -> bool:
+        """Whether the component is connected; if not the router bounces, with an error that says to try again."""
+        return self.link is not None
+
+    def join(self, stream: IStream) -> ComponentLink:
+        """Connect the component; raises `StreamError` if there is one already (XEP-0114 section 3, hardening V11)."""
+        if self.link is not None:
+            raise StreamError("conflict", "this component is connected already")
+        self.link = ComponentLink(self, stream)
+        return self.link
+
+    def deliver(self, transit: Transit) -> None:
+        """`IPort.deliver`: whatever it is, it is the component's."""
+        assert self.link is not None
+        self.link.deliver(transit)
+
+    def stop(self, error: StreamError) -> None:
+        """The address is given up: end the stream."""
+        link, self.link = self.link, None
+        if link is not None and link.stream is not None:
+            link.stream.fail(error)
+            link.end()
+
+
+@implementer(ISession)
+class ComponentLink(Origin):
+    """A connected component."""
+
+    __slots__ = ("_port", "_unsent", "jid", "since")
+
+    def __init__(self, port: ComponentPort, stream: IStream) -> None:
+        home = port.home()
+        super().__init__(stream, home.store)
+        self.jid = JID.of("", port.name)
+        self.since = home.clock.now()
+        self._port = port
+        #: Messages that are not in the kernel yet, with what their senders are told if they never get there.
+        self._unsent: deque[Transit] = deque()
+
+    # -- from the component ----------------------------------------------------------------------
+
+    def receive(self, element: Element) -> None:
+        """`ISession.receive`. Raises `StreamError` for what no component may send."""
+        if element.ns != ns.CLIENT or element.name not in STANZAS:
+            raise StreamError("unsupported-stanza-type")
+        sender = self._senderOf(element)
+        try:
+            transit = self._transit(element, sender)
+        except StanzaError as error:
+            self._refuse(element, error)
+            return
+        if self._waiting and (key := (transit.sender.bare, transit.to.bare)) in self._waiting:
+            transit.park()
+            self._waiting.join(key, lambda: self._follow(transit))
+        else:
+            self._dispatch(transit)
+        if transit.ticket and self.store.crowded:
+            self._awaitStore(transit.ticket)
+
+    def _senderOf(self, element: Element) -> JID:
+        """Every stanza has both addresses, and comes from the component's domain (XEP-0114 section 3)."""
+        claimed = element.attrs.get("from")
+        if claimed is None or "to" not in element.attrs:
+            raise StreamError("improper-addressing", "stanzas of a component have 'from' and 'to'")
+        try:
+            sender = JID.parse(claimed)
+        except InvalidJID:
+            raise StreamError("invalid-from") from None
+        if sender.domain != self._port.name:
+            raise StreamError("invalid-from", f"a component speaks for {self._port.name} only")
+        return sender
+
+    def _transit(self, element: Element, sender: JID) -> Transit:
+        kind, attrs = element.name, element.attrs
+        home = self._port.home()
+        home.received[kind] += 1
+        attrs["from"] = sender.full
+        try:
+            to = JID.parse(attrs["to"])
+        except InvalidJID:
+            raise StanzaError("jid-malformed", text=f"The 'to' address is not valid: {attrs['to'][:100]!a}") from None
+        attrs["to"] = to.full
+        if kind == "iq":
+            checkIQ(element)
+            type = attrs["type"]
+        else:
+            type = _TYPES[kind](element)
+        return Transit(element, kind, type, sender, to, self, home)
+
+    def _dispatch(self, transit: Transit) -> None:
+        try:
+            transit.host.router.route(transit)
+        except Exception:
+            self._failed(transit)
+
+    def _refuse(self, element: Element, error: StanzaError) -> None:
+        """Answer a stanza that is too broken to travel, in the addressee's name if that is one."""
+        home = self._port.home()
+        if error.condition == "jid-malformed":
+            element.attrs["to"] = home.name
+        reply = errorFor(element, error)
+        if reply is not None:
+            home.traffic.refused(error.condition)
+            self.reply(reply)
+
+    # -- to the component ------------------------------------------------------------------------
+
+    def reply(self, stanza: Element) -> None:
+        """See `Origin.reply`."""
+        self._send(serialize(stanza))
+
+    def deliver(self, transit: Transit) -> None:
+        """Send a stanza to the component; a message is settled when the kernel has it."""
+        self._send(stanzaBytes(transit))
+        stream = self.stream
+        if transit.kind == "message" and stream is not None:
+            transit.park()
+            self._unsent.append(transit)
+            if len(self._unsent) == 1:
+                stream.afterFlush(lambda: self._flushed(1))
+
+    def _send(self, data: bytes) -> None:
+        self._port.home().sent[data[1]] += 1
+        if self.stream is not None:
+            self.stream.send(data)
+
+    def _flushed(self, count: int) -> None:
+        """The kernel has the first `count` messages; what was sent since then asks anew."""
+        for _ in range(min(count, len(self._unsent))):
+            self._unsent.popleft().finish()
+        rest = len(self._unsent)
+        if rest and self.stream is not None:
+            self.stream.afterFlush(lambda: self._flushed(rest))
+
+    # -- the end ---------------------------------------------------------------------------------
+
+    def streamLost(self) -> None:
+        """`ISession.streamLost`."""
+        self.end()
+
+    def streamClosed(self) -> None:
+        """`ISession.streamClosed`."""
+        self.end()
+
+    def end(self) -> None:
+        """The component has gone; messages that it did not get go back."""
+        if self.ended:
+            return
+        self.ended = True
+        self.stream = None
+        if self._port.link is self:
+            self._port.link = None
+        unsent, self._unsent = self._unsent, deque()
+        for transit in unsent:
+            transit.host.bounce(transit, StanzaError("service-unavailable", type="wait"))
+            transit.finish()
