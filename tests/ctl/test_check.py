@@ -160,6 +160,14 @@ def test_limitsThatOnlyTheEdgeUnderstands(tmp_path: Path, line: str, word: str) 
     assert word in levels[ERROR]
 
 
+@pytest.mark.parametrize(("mark", "warned"), [("40 MiB", True), ("0", False), ("2 GiB", False), ("auto", False)])
+def test_lowMemoryMark(tmp_path: Path, mark: str, warned: bool) -> None:
+    """A mark below what the server takes by itself is warned about, as it would refuse everybody."""
+    text = f'[hosts.localhost]\n{ANY_PORT}[limits]\nmemory = "{mark}"\n'
+    findings = found(settingsIn(tmp_path, text), "configuration: limits.memory")
+    assert [level for level, _ in findings] == ([WARNING] if warned else [])
+
+
 def test_portOfTheFigures(tmp_path: Path) -> None:
     """The listener for monitoring is looked at like the others."""
     with socket.socket() as other:

@@ -21,6 +21,8 @@ from xmppservice.server.edges import streamSettings
 from xmppservice.settings import Listen, Settings, SettingsError
 
 _SOON = datetime.timedelta(days=21)
+#: Bytes below which a memory mark makes no sense: without clients the server has some 75 MiB.
+_ALONE = 100 << 20
 
 
 def check(settings: Settings, now: datetime.datetime | None = None) -> Result:
@@ -64,12 +66,21 @@ def _configuration(settings: Settings) -> Iterator[Finding]:
     if settings.tls.policy == "optional":
         mend = 'set tls.policy = "required" unless the network is trusted'
         yield Finding(WARNING, "configuration: clients may log in without TLS", mend)
-    try:
-        streamSettings(settings)
-    except SettingsError as error:
-        yield Finding(ERROR, f"configuration: {error}", "mend it; the server does not start with it")
+    yield from _limits(settings)
     if not settings.limits.enabled:
         yield Finding(WARNING, "configuration: limits are off", "set limits.enabled = true unless this is a test bed")
+
+
+def _limits(settings: Settings) -> Iterator[Finding]:
+    """What only the edge understands, and a memory mark that no server can keep."""
+    try:
+        mark = streamSettings(settings).memory
+    except SettingsError as error:
+        yield Finding(ERROR, f"configuration: {error}", "mend it; the server does not start with it")
+        return
+    if 0 < mark < _ALONE:
+        what = f"limits.memory = {mark >> 20} MiB is hardly more than a server without clients takes"
+        yield Finding(WARNING, f"configuration: {what}; all may be refused", "set it higher, or to auto")
 
 
 def _certificates(settings: Settings, now: datetime.datetime) -> Iterator[Finding]:
