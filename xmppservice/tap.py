@@ -209,6 +209,7 @@ def _greeting(settings: Settings) -> list[str]:
     lines = [f"serving {hosts}"]
     lines += [f"clients (STARTTLS): {endpoint}" for endpoint in settings.listen.c2s]
     lines += [f"clients (direct TLS): {endpoint}" for endpoint in settings.listen.c2sTls]
+    lines += [f"figures: {endpoint}, /metrics" for endpoint in settings.listen.metrics]
     if settings.development:
         host = next(iter(settings.hosts))
         lines.append(f"certificate authority for clients: {settings.tls.certificates}/ca.crt")

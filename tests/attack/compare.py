@@ -115,7 +115,7 @@ def page(results: dict[str, tuple[str, list[str], int]]) -> str:
         at += len(rows)
         head = ["id", "sent", "asked for by", *names]
         lines += ["", title, "-" * len(title), "", _listTable("6 26 12 " + "18 " * len(results), head, body)]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", _TIME]) + "\n"
 
 
 def _reference(row: Row) -> str:
@@ -150,6 +150,15 @@ accounts of its own. Beside the first condition of an error stands what became o
 tracebacks, and crash reports of Erlang processes.
 
 """
+
+
+_TIME = """What time tells
+---------------
+
+``python -m tests.attack.timing`` compares how long our refusals take (A04, A05): whether the user exists, and where a
+proof or a password is wrong. It was not run against the others.
+
+.. include:: timing.inc"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -267,7 +267,8 @@ def test_shortOfMemory(unlimited: Unlimited) -> None:
             break
     else:
         raise AssertionError("nothing was refused")
-    assert unlimited.news().count("memory is short") == 1
+    told = unlimited.news()
+    assert told.count("memory is short") == 1 and "MiB of addresses (no mark)" in told
     stranger.refused("resource-constraint")
     late = RawClient(unlimited.port)
     late.send("<?xml version='1.0'?>")

@@ -160,6 +160,14 @@ def test_limitsThatOnlyTheEdgeUnderstands(tmp_path: Path, line: str, word: str) 
     assert word in levels[ERROR]
 
 
+@pytest.mark.parametrize(("mark", "warned"), [("40 MiB", True), ("0", False), ("2 GiB", False), ("auto", False)])
+def test_lowMemoryMark(tmp_path: Path, mark: str, warned: bool) -> None:
+    """A mark below what the server takes by itself is warned about, as it would refuse everybody."""
+    text = f'[hosts.localhost]\n{ANY_PORT}[limits]\nmemory = "{mark}"\n'
+    findings = found(settingsIn(tmp_path, text), "configuration: limits.memory")
+    assert [level for level, _ in findings] == ([WARNING] if warned else [])
+
+
 def test_portOfTheFigures(tmp_path: Path) -> None:
     """The listener for monitoring is looked at like the others."""
     with socket.socket() as other:
@@ -191,3 +199,16 @@ def test_example(tmp_path: Path) -> None:
     assert settingsIn(tmp_path, "\n".join(lines)) == settings
     assert settings.tls.developmentCertificates
     assert not found(settings, "certificate")[0][0] == ERROR
+
+
+def test_components(tmp_path: Path) -> None:
+    """Which components are expected, and what is wrong with the secret of one (hardening V11)."""
+    secret = tmp_path / "echo.secret"
+    secret.write_text("0123456789" * 3)
+    secret.chmod(0o600)
+    text = '[hosts.localhost]\n[ports."echo.localhost"]\nkind = "component"\nsecret_file = "echo.secret"\n'
+    settings = settingsIn(tmp_path, '[listen]\nc2s = []\nc2s_tls = []\ncomponent = ["tcp:0"]\n' + text)
+    assert found(settings, "components") == [(OK, "components: echo.localhost expected at tcp:0")]
+    secret.write_text("short")
+    ((level, what),) = found(settings, "components")
+    assert level == ERROR and "shorter than 20" in what and "short\n" not in what

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
+from twisted.logger import LogEvent, globalLogPublisher
 from twisted.python.failure import Failure
 
 from tests.edge.doubles import Peer, TestHost, Transport, bind, boundPeer, header, logIn
@@ -147,6 +148,22 @@ def test_smallStanzasAreCounted() -> None:
     assert peer.transport.producerState == "paused"
     peer.clock.advance(1.5)
     assert peer.transport.producerState == "producing"
+
+
+def test_toldOnce() -> None:
+    """An operator can see who is slowed: a line with the address, once for each stream."""
+    heard: list[LogEvent] = []
+    globalLogPublisher.addObserver(heard.append)
+    try:
+        peer = limited()
+        for start in (0, 1000):
+            peer.say("".join(message(start + number, 1) for number in range(400)))
+            peer.advance(120)
+    finally:
+        globalLogPublisher.removeObserver(heard.append)
+    assert peer.factory.throttled > 1
+    (event,) = [event for event in heard if "over its rate" in str(event.get("log_format"))]
+    assert event["address"] == peer.driver.peer and event["who"] == peer.session.jid.full
 
 
 def test_whiteSpaceIsCounted() -> None:

@@ -1,4 +1,4 @@
-"""``make fuzz ARGS="COMMAND ..."``: the long runs. What they find is written to a folder, and the exit status is 1."""
+"""``make fuzz ARGS="COMMAND ..."``: the long runs. Findings go to a folder; if there are any, the exit status is 1."""
 
 from __future__ import annotations
 

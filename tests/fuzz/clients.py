@@ -10,6 +10,7 @@ import re
 import socket
 import struct
 from functools import lru_cache
+from itertools import pairwise
 
 from tests.fuzz.sessions import BREAKER, FOOTER, NONCE, PASSWORD, Script, Step
 
@@ -213,7 +214,7 @@ class Client:
 def illFormed(heard: bytes, cut: bool) -> str:
     """Why the server's words are not XML; each stream of the connection is looked at."""
     starts = [match.start() for match in _STREAM.finditer(heard)]
-    for begin, end in zip(starts, [*starts[1:], len(heard)], strict=True):
+    for begin, end in pairwise([*starts, len(heard)]):
         text = heard[begin:end]
         parser = pyexpat.ParserCreate(namespace_separator=" ")
         try:

@@ -182,6 +182,8 @@ def test_figuresMatch(watched: Site, port: int) -> None:
     for private in (*said, alice.address, wrong.address):
         assert private not in text, private
     rows = dict(watched.command("status").rows)
+    assert rows["streams slowed down"] == "0 times" and rows["short of memory"] == "no"
+    assert f"figures: tcp:{port}:interface=127.0.0.1, /metrics" in watched.log
     assert rows["logins"].startswith("2 of ") and int(rows["stanzas from clients"]) >= 24
     watched.stop()
 

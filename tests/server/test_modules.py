@@ -116,7 +116,7 @@ def test_newOption(greeter: Greeter) -> None:
     ("word", "code", "problem"),
     [
         ("x", "this is no Python\n", "cannot be imported"),
-        ("x", "import not_there\n", "cannot be imported"),
+        ("x", "import not_there\n", "is its folder in PYTHONPATH?"),
         ("x", "nothing = 1\n", "must define one subclass"),
         ("x", CODE.replace("HOST)", "HOTS)"), "cannot be imported"),
         ("never", CODE, "cannot be attached to localhost: not this word"),

@@ -107,6 +107,8 @@ BAD = [
     (SECOND + LOCAL + "enable = ['failing.broken']\n", "module 'failing.broken' cannot be imported"),
     (SECOND + LOCAL + "enable = ['failing.module']\n", "cannot be attached to localhost: no luck"),
     (LOCAL + "disable = ['disco']\n" + SECOND, "needs another that provides"),
+    ("[limits]\nexempt = ['lots']\n" + LOCAL + SECOND, "limits.exempt: must be addresses or networks"),
+    ("[limits]\nmemory = 'lots'\n" + LOCAL + SECOND, "limits.memory: must be"),
     ("[tls]\npolicy = 'required'\n" + LOCAL + "[hosts.'third.test']\n", "has no third.test.crt and third.test.key"),
 ]
 

@@ -18,10 +18,12 @@ from xmppservice.edge.certificates import CertificateProblem, KeyPair, loadPair
 from xmppservice.hub.commands import CommandError, Result
 from xmppservice.hub.options import describeOptions
 from xmppservice.server.edges import streamSettings
-from xmppservice.server.ports import readSecrets
+from xmppservice.server.ports import listeners, readSecrets
 from xmppservice.settings import Listen, Settings, SettingsError
 
 _SOON = datetime.timedelta(days=21)
+#: Bytes below which a memory mark makes no sense: without clients the server has some 75 MiB.
+_ALONE = 100 << 20
 
 
 def check(settings: Settings, now: datetime.datetime | None = None) -> Result:
@@ -29,6 +31,7 @@ def check(settings: Settings, now: datetime.datetime | None = None) -> Result:
     running = isRunning(settings)
     findings = [
         *_configuration(settings),
+        *_components(settings),
         *_certificates(settings, now or datetime.datetime.now(datetime.UTC)),
         *_permissions(settings),
         *_ports(settings, running),
@@ -65,13 +68,32 @@ def _configuration(settings: Settings) -> Iterator[Finding]:
     if settings.tls.policy == "optional":
         mend = 'set tls.policy = "required" unless the network is trusted'
         yield Finding(WARNING, "configuration: clients may log in without TLS", mend)
-    try:
-        streamSettings(settings)
-        readSecrets(settings)
-    except SettingsError as error:
-        yield Finding(ERROR, f"configuration: {error}", "mend it; the server does not start with it")
+    yield from _limits(settings)
     if not settings.limits.enabled:
         yield Finding(WARNING, "configuration: limits are off", "set limits.enabled = true unless this is a test bed")
+
+
+def _limits(settings: Settings) -> Iterator[Finding]:
+    """What only the edge understands, and a memory mark that no server can keep."""
+    try:
+        mark = streamSettings(settings).memory
+    except SettingsError as error:
+        yield Finding(ERROR, f"configuration: {error}", "mend it; the server does not start with it")
+        return
+    if 0 < mark < _ALONE:
+        what = f"limits.memory = {mark >> 20} MiB is hardly more than a server without clients takes"
+        yield Finding(WARNING, f"configuration: {what}; all may be refused", "set it higher, or to auto")
+
+
+def _components(settings: Settings) -> Iterator[Finding]:
+    """Ports that can be served, each with a good secret (XEP-0114)."""
+    try:
+        names = readSecrets(settings)
+    except SettingsError as error:
+        yield Finding(ERROR, f"components: {error}", "mend it; the server does not start with it")
+        return
+    if names:
+        yield Finding(OK, f"components: {', '.join(names)} expected at {', '.join(listeners(settings))}")
 
 
 def _certificates(settings: Settings, now: datetime.datetime) -> Iterator[Finding]:
@@ -157,6 +179,8 @@ def _ports(settings: Settings, running: bool) -> Iterator[Finding]:
             continue
         for endpoint in getattr(settings.listen, entry.attribute):
             yield checkPort(endpoint, running)
+    for endpoint in listeners(settings):
+        yield checkPort(endpoint, running)
 
 
 _TCP = re.compile(r"(?:haproxy:)?(tcp6?|ssl):(?:port=)?([0-9]+)(?::(.*))?")

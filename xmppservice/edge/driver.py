@@ -79,6 +79,7 @@ class StreamDriver(Outlet):
         "_meter",
         "_over",
         "_resting",
+        "_slowed",
         "_stanzas",
         "factory",
         "id",
@@ -111,6 +112,7 @@ class StreamDriver(Outlet):
         self._credit = FREE
         self._stanzas = self._deliveries = 0
         self._resting: IDelayedCall | None = None
+        self._slowed = False
 
     # -- the transport speaks -------------------------------------------------------------
 
@@ -400,6 +402,9 @@ class StreamDriver(Outlet):
             return
         factory = self.factory
         factory.throttled += 1
+        if not self._slowed:
+            self._slowed = True
+            factory.report.slowed(self, self.session)
         self._halt += 1
         self._fast = None
         if self._input is None:

@@ -110,10 +110,10 @@ class Watermark:
         resident, space = (size >> 20 for size in self.usage())
         if self.above:
             _log.warn(
-                "memory is short: {resident} MiB resident (mark {memory} MiB), {space} MiB of addresses "
-                "(mark {spaces} MiB); new connections and sessions are refused. Give the server more memory, let "
+                "memory is short: {resident} MiB resident ({memory}), {space} MiB of addresses ({spaces}); "
+                "new connections and sessions are refused. Give the server more memory, let "
                 "fewer clients in, or set limits.memory",
-                resident=resident, memory=self.memory >> 20, space=space, spaces=self.addressSpace >> 20,
+                resident=resident, memory=_mark(self.memory), space=space, spaces=_mark(self.addressSpace),
             )  # fmt: skip
         else:
             _log.warn("memory suffices again: {resident} MiB resident; new sessions are accepted", resident=resident)
@@ -127,6 +127,10 @@ def processUsage() -> tuple[int, int]:
     except (OSError, ValueError):
         return 0, 0
     return int(resident) * _PAGE, int(space) * _PAGE
+
+
+def _mark(size: int) -> str:
+    return f"mark {size >> 20} MiB" if size else "no mark"
 
 
 def automaticMarks(root: Path = Path("/")) -> tuple[int, int]:

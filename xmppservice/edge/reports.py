@@ -73,6 +73,13 @@ class Report:
         _log.debug("session {jid} from {address} lost its connection",
                    jid=session.jid.full, address=driver.peer)  # fmt: skip
 
+    def slowed(self, driver: StreamDriver, session: ISession | None) -> None:
+        """A stream is over its rate for the first time."""
+        _log.info(
+            "stream from {address} is over its rate and read more slowly: {who}",
+            address=driver.peer, who="nobody yet" if session is None else session.jid.full,
+        )  # fmt: skip
+
     def _count(self, mechanism: str, outcome: str) -> None:
         key = mechanism, outcome
         self.logins[key] = self.logins.get(key, 0) + 1

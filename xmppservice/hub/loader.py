@@ -89,7 +89,8 @@ class Loader:
         try:
             module = importlib.import_module(maker.module)
         except Exception as error:
-            raise ModuleError(f"module {name!r} cannot be imported from {maker.module}: {error}") from error
+            hint = "; is its folder in PYTHONPATH?" if isinstance(error, ModuleNotFoundError) else ""
+            raise ModuleError(f"module {name!r} cannot be imported from {maker.module}: {error}{hint}") from error
         return _classOf(module, name)
 
     # -- attaching -------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from xmppservice.hub import hooks
 from xmppservice.hub.account import Account
 from xmppservice.hub.contracts.administration import IAdministration
 from xmppservice.hub.contracts.auth import ICredentialStore, IThrottle, StoredRecord
-from xmppservice.hub.contracts.storage import AccountRecord, IAccounts, IKeys
+from xmppservice.hub.contracts.storage import AccountRecord, AccountSecrets, IAccounts, IKeys
 from xmppservice.hub.contracts.stream import IAccount
 from xmppservice.hub.host import Services, VirtualHost
 from xmppservice.hub.loader import Loader, ModuleError
@@ -36,6 +36,8 @@ log = Logger()
 
 #: Seconds that a stopping host waits for accounts that are being read.
 STOP_PATIENCE = 2.0
+
+_NOBODY = AccountSecrets(0, b"", False)
 
 #: Runs a function in a thread, as `deferToThread` does.
 Runner = Callable[..., "Deferred[Any]"]
@@ -51,9 +53,14 @@ class HostCredentials:
 
     def secrets(self, local: str) -> Deferred[StoredRecord | None]:
         """See `ICredentialStore.secrets`."""
-        return self._accounts.secrets(self._hostId, local).addCallback(
-            lambda found: None if found is None else StoredRecord(found.enabled, found.secrets)
-        )
+        return self._accounts.secrets(self._hostId, local).addCallback(self._toRecord)
+
+    @staticmethod
+    def _toRecord(found: AccountSecrets | None) -> StoredRecord | None:
+        """The same steps for an account that does not exist, so that time tells nothing (hardening A05)."""
+        account = found or _NOBODY
+        record = StoredRecord(account.enabled, account.secrets)
+        return None if found is None else record
 
 
 @attrs.frozen

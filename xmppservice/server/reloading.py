@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import attrs
 from twisted.logger import Logger
 
+from xmppservice.edge.settings import StreamSettings
 from xmppservice.edge.tls import TLSProvider
 from xmppservice.hub.commands import CommandError
 from xmppservice.hub.loader import ModuleError
@@ -46,7 +47,7 @@ class Reload:
         try:
             read = server.read()
             settings = attrs.evolve(read, **{name: getattr(self._before, name) for name in _FIXED})
-            tls = makeTLS(settings)
+            edge, tls = streamSettings(settings), makeTLS(settings)
             components = readSecrets(settings)
         except (SettingsError, ModuleError) as error:
             raise _refusal(error) from None
@@ -55,7 +56,7 @@ class Reload:
         except Exception as error:
             await self._undo()
             raise _refusal(error) from error
-        self._applyEdge(settings, tls)
+        self._applyEdge(settings, edge, tls)
         server.ports.apply(components)
         server.administration.use(settings)
         lines += await self._removeHosts(settings)
@@ -96,7 +97,7 @@ class Reload:
             except ModuleError:
                 log.failure("{host} cannot go back to its former modules", host=service.name)
 
-    def _applyEdge(self, settings: Settings, tls: TLSProvider | None) -> None:
+    def _applyEdge(self, settings: Settings, edge: StreamSettings, tls: TLSProvider | None) -> None:
         """New streams get the new certificates, limits and policy; those that are up keep theirs."""
         factory = self._server.clients
         if tls is not None and factory.tls is not None:
@@ -104,7 +105,7 @@ class Reload:
         elif tls is not None:
             factory.tls = tls
         factory.defaultHost = next(iter(settings.hosts))
-        factory.refresh(streamSettings(settings))
+        factory.refresh(edge)
 
     async def _removeHosts(self, settings: Settings) -> list[str]:
         lines = []

@@ -47,9 +47,7 @@ class Accounts:
 
     def secrets(self, hostId: int, local: str, after: int = 0) -> Deferred[AccountSecrets | None]:
         """See `IAccounts.secrets`."""
-        return self._store.read("account.login", (hostId, local), after).addCallback(
-            lambda rows: AccountSecrets(rows[0][0], rows[0][1], bool(rows[0][2])) if rows else None
-        )
+        return self._store.read("account.login", (hostId, local), after).addCallback(_toSecrets)
 
     def create(self, hostId: int, local: str, secrets: bytes, role: str = "user") -> Deferred[int]:
         """See `IAccounts.create`."""
@@ -123,6 +121,13 @@ class Keys:
     def put(self, name: str, value: bytes) -> Deferred[None]:
         """See `IKeys.put`."""
         return self._store.execute("key.put", (name, value))
+
+
+def _toSecrets(rows: list[ResultRow]) -> AccountSecrets | None:
+    """The same steps for an account that does not exist, so that time tells nothing (hardening A05)."""
+    row = rows[0] if rows else (0, b"", 0)
+    found = AccountSecrets(row[0], row[1], bool(row[2]))
+    return found if rows else None
 
 
 def _number(rows: list[ResultRow]) -> int:

@@ -89,15 +89,15 @@ BUILDS: dict[str, dict[str, Sabotage]] = {
 }
 
 
-class SabotagedServer(AttackedServer):
-    """A build of `BUILDS`."""
+class ProcessWith(AttackedServer):
+    """A server with code that runs in its process before it starts."""
 
-    def __init__(self, folder: Path, build: str) -> None:
-        self._code = "; ".join(sabotage.code for sabotage in BUILDS[build].values())
+    def __init__(self, folder: Path, code: str) -> None:
+        self._code = code or "pass"
         super().__init__(folder)
 
     def start(self) -> None:
-        """As `OwnServer.start`, behind the sabotage."""
+        """As `OwnServer.start`, behind the code."""
         self.configure()
         path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
         environment = {"PYTHONPATH": path, "XMPPSERVICE_CONFIG": ""}
@@ -109,3 +109,10 @@ class SabotagedServer(AttackedServer):
         ]
         self.child = Child([sys.executable, *command], self.folder / "server.log", self.folder, environment)
         waitFor("the server's ports", self._listening)
+
+
+class SabotagedServer(ProcessWith):
+    """A build of `BUILDS`."""
+
+    def __init__(self, folder: Path, build: str) -> None:
+        super().__init__(folder, "; ".join(sabotage.code for sabotage in BUILDS[build].values()))
