@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import itertools
+import os
 import secrets
 import select
 import socket
@@ -20,6 +21,8 @@ from xmppservice.wire.element import Element
 from xmppservice.wire.parser import Item, Limits, StreamEnd, StreamHeader, StreamParser
 
 DOMAIN = "localhost"
+#: Whether there is time for the long forms of some tests.
+LONG = bool(os.environ.get("XMPPSERVICE_ATTACK_LONG"))
 PATIENCE = 10.0
 DIGESTS = {"SCRAM-SHA-1": "sha1", "SCRAM-SHA-256": "sha256", "SCRAM-SHA-512": "sha512"}
 STARTTLS = f"<starttls xmlns='{ns.TLS}'/>"

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import itertools
-import os
 import re
 import statistics
 import time
@@ -12,17 +10,16 @@ from collections.abc import Callable, Iterator
 from xml.etree import ElementTree
 
 import pytest
+from lxml import etree  # type: ignore[import-untyped]
 
 from tests.attack.conftest import Canary
-from tests.attack.raw import RawClient, condition, header
+from tests.attack.raw import LONG, RawClient, condition, header
 from tests.attack.servers import Attacked
 from xmppservice.wire.element import Element
 from xmppservice.wire.parser import AUTHENTICATED, ParseError, StreamParser
 from xmppservice.wire.serializer import serialize
 
 Clients = Callable[..., RawClient]
-
-LONG = bool(os.environ.get("XMPPSERVICE_ATTACK_LONG"))
 
 
 # -- X10 -----------------------------------------------------------------------------------------
@@ -119,7 +116,7 @@ def test_everySequenceIsParsed() -> None:
 
 @pytest.mark.attack("X10")
 def test_whatIsDeliveredIsReadTheSame(clients: Clients) -> None:
-    """What is XML arrives as bytes that expat, libxml2 (if it is there) and the reader by hand read alike."""
+    """What is XML arrives as bytes that expat, libxml2 and the reader by hand read alike."""
     alice, bob = clients(), clients()
     good = [sequence for sequence in SEQUENCES if text(sequence) is not None]
     assert len(good) > 300
@@ -140,10 +137,6 @@ def test_whatIsDeliveredIsReadTheSame(clients: Clients) -> None:
 
 
 def _libxml2(stanzas: bytes, wanted: list[str]) -> None:
-    try:
-        etree = importlib.import_module("lxml.etree")
-    except ImportError:
-        return
     tree = etree.fromstring(b"<all>" + stanzas + b"</all>", etree.XMLParser(resolve_entities=False, huge_tree=True))
     assert [body.text for body in tree.iter("body")] == wanted
 
