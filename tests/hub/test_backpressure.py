@@ -27,11 +27,10 @@ class CrowdedStorage(SynchronousTestCase):
         self.store.crowd = 10
         self.server.hold()
 
-    def test_senderWithStreamManagement(self) -> None:
-        """Each row that waits pauses its sender from the mark on, until it is committed."""
-        manage(self.alice)
+    def pausedUntilCommitted(self, to: str) -> None:
+        """Alice writes until she is not read any more, soon after the mark; a commit lets her go on."""
         for number in range(20):
-            chat(self.alice, "bob@localhost", str(number))
+            chat(self.alice, to, str(number))
             if self.alice.stream.paused:
                 break
         self.assertEqual(self.alice.stream.paused, 1)
@@ -39,16 +38,14 @@ class CrowdedStorage(SynchronousTestCase):
         self.server.commit()
         self.assertEqual(self.alice.stream.paused, 0)
 
+    def test_senderWithStreamManagement(self) -> None:
+        """Each row that waits pauses its sender from the mark on, until it is committed."""
+        manage(self.alice)
+        self.pausedUntilCommitted("bob@localhost")
+
     def test_senderToAnOfflineRecipient(self) -> None:
         """The same for offline rows, without stream management."""
-        for number in range(20):
-            chat(self.alice, "carol@localhost", str(number))
-            if self.alice.stream.paused:
-                break
-        self.assertEqual(self.alice.stream.paused, 1)
-        self.assertLessEqual(self.store.backlog, 12)
-        self.server.commit()
-        self.assertEqual(self.alice.stream.paused, 0)
+        self.pausedUntilCommitted("carol@localhost")
 
     def test_othersGoOn(self) -> None:
         """Who writes nothing is read as ever."""
