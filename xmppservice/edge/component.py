@@ -8,6 +8,7 @@ from typing import ClassVar
 import attrs
 from twisted.internet.interfaces import IReactorTime
 
+from xmppservice.auth.throttle import Allowance, Throttle
 from xmppservice.edge.driver import StreamDriver
 from xmppservice.edge.factory import StreamFactory
 from xmppservice.edge.negotiation import Negotiation
@@ -17,7 +18,10 @@ from xmppservice.edge.writer import GatheredWriter
 from xmppservice.hub.component import ComponentPort
 from xmppservice.protocol.errors import StreamError
 from xmppservice.protocol.stream import events
+from xmppservice.protocol.stream.base import State
 from xmppservice.protocol.stream.component import ComponentMachine
+
+NO_LIMIT = 1 << 40
 
 
 @attrs.frozen
@@ -35,11 +39,25 @@ class ComponentNegotiation(Negotiation):
 
     machine: ComponentMachine
 
+    def take(self, item: object) -> None:
+        """See `Negotiation.take`; who has guessed wrong too often is not heard for a while."""
+        super().take(item)
+        if self.machine.state is State.OFFERED and self._factory.mustWait(self.driver.peer, self.machine.domain):
+            self.fail(StreamError("policy-violation", "too many wrong handshakes, try again later"))
+
+    def _refused(self, ask: events.Refuse) -> None:
+        super()._refused(ask)
+        self._factory.guesses.failed(self.driver.peer, self.machine.domain)
+
+    @property
+    def _factory(self) -> ComponentFactory:
+        factory = self.driver.factory
+        assert isinstance(factory, ComponentFactory)
+        return factory
+
     def _join(self, ask: events.Join) -> None:
         """The component has proved itself: it gets its seat if that is free."""
-        driver, machine = self.driver, self.machine
-        factory = driver.factory
-        assert isinstance(factory, ComponentFactory)
+        driver, machine, factory = self.driver, self.machine, self._factory
         try:
             seat = factory.seatFor(ask.domain)
             if seat is None:
@@ -48,6 +66,7 @@ class ComponentNegotiation(Negotiation):
         except StreamError as error:
             self.perform(machine.joinFailed(error))
             return
+        factory.guesses.succeeded(driver.peer, ask.domain)
         self.perform(machine.joined())
         factory.report.loggedIn(driver, machine.mechanism, link.jid)
         if driver.parser is not None:
@@ -69,12 +88,19 @@ class ComponentFactory(StreamFactory):
         writer: GatheredWriter | None = None,
     ) -> None:
         self.seatFor = seatFor
+        #: Wrong handshakes (hardening V11), by address and domain together: the components of one machine share its
+        #: address, and one with a wrong secret must not keep the others out.
+        self.guesses = Throttle(clock.seconds, address=Allowance(free=NO_LIMIT, limit=NO_LIMIT))
         self.defaultHost = defaultHost
         super().__init__(settings, clock, None, writer)
 
     def negotiate(self, driver: StreamDriver, direct: bool) -> ComponentNegotiation:
         """See `StreamFactory.negotiate`."""
         return ComponentNegotiation(driver, ComponentMachine(self._secretFor, self.defaultHost))
+
+    def mustWait(self, address: str, domain: str) -> bool:
+        """Whether an address has guessed the secret of a component wrong too often."""
+        return self.settings.enabled and self.guesses.refusal(address, domain) > 0
 
     def _secretFor(self, domain: str) -> bytes | None:
         seat = self.seatFor(domain)

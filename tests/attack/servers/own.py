@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from tests.attack.servers.victim import Attacked
+from tests.interop.processes import freePort
 from tests.interop.servers import OwnServer
+
+COMPONENT, SECRET = "component.test", "0123456789abcdef0123456789abcdef"
 
 CONFIG = """
 [limits]
@@ -17,6 +20,11 @@ address_bytes = "1 GiB"
 address_bytes_burst = "1 GiB"
 address_stanzas = 1000000
 address_stanzas_burst = 1000000
+[listen]
+component = ["tcp:{component}:interface=127.0.0.1"]
+[ports."{domain}"]
+kind = "component"
+secret_file = "component.secret"
 [modules.offline]
 limit = 20
 [hosts.localhost]
@@ -47,4 +55,9 @@ class AttackedServer(Attacked, OwnServer):
         """Lays our configuration over the one that ``xmppctl init`` wrote."""
         folder = self.folder / "conf.d"
         folder.mkdir(exist_ok=True)
-        (folder / "attack.toml").write_text(self.extra, encoding="utf-8")
+        self.componentPort = freePort()
+        secret = self.folder / "component.secret"
+        secret.touch(0o600)
+        secret.write_text(SECRET, encoding="ascii")
+        text = self.extra.replace("{component}", str(self.componentPort)).replace("{domain}", COMPONENT)
+        (folder / "attack.toml").write_text(text, encoding="utf-8")
