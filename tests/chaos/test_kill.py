@@ -15,7 +15,7 @@ from tests.chaos.conftest import LONG, Say
 from tests.chaos.rounds import collect, enter, gather, killRound, leave, strain
 from tests.chaos.victim import Victim
 
-ROUNDS = int(os.environ.get("XMPPSERVICE_CHAOS_ROUNDS", "100" if LONG else "10"))
+ROUNDS = int(os.environ.get("XMPPSERVICE_CHAOS_ROUNDS", "100" if LONG else "6"))
 #: Rounds within which a sabotaged build must have lost something.
 FEW = 6
 #: Blows in a row, without new load in between.
