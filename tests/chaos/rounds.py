@@ -141,3 +141,13 @@ def killRound(victim: Victim, name: str, chance: random.Random, group: bool) -> 
     restart = victim.start()
     restart += collect(victim, scene)
     return Round(scene.book.judge(), load, restart, time.monotonic() - begin)
+
+
+def settle(book: Book, senders: list[Sender], loop: Loop) -> None:
+    """The senders stop; everything is acknowledged, and what is under way arrives."""
+    for sender in senders:
+        sender.active = False
+        sender.ask()
+    loop.run(lambda: all(not sender.open for sender in senders), 10.0)
+    loop.run(lambda: not book.missing(), 3.0, must=False)
+    loop.pause(0.3)

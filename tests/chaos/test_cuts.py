@@ -11,7 +11,7 @@ from tests.chaos import victim as builds
 from tests.chaos.book import Book, Verdict
 from tests.chaos.client import Client, Loop, Sender
 from tests.chaos.conftest import LONG, Say
-from tests.chaos.rounds import SENDERS
+from tests.chaos.rounds import SENDERS, settle
 from tests.chaos.victim import Victim
 
 CUTS = 1000 if LONG else 100
@@ -46,20 +46,10 @@ def _cuts(build: Victim, chance: random.Random, count: int) -> tuple[Verdict, fl
         begin = time.monotonic()
         assert client.comeBack(build.port) == "resumed"
         slowest = max(slowest, time.monotonic() - begin)
-    _settle(book, senders, loop)
+    settle(book, senders, loop)
     for client in clients:
         client.quit()
     return book.judge(), slowest
-
-
-def _settle(book: Book, senders: list[Sender], loop: Loop) -> None:
-    """The senders stop; everything is acknowledged, and what is under way arrives."""
-    for sender in senders:
-        sender.active = False
-        sender.ask()
-    loop.run(lambda: all(not sender.open for sender in senders), 10.0)
-    loop.run(lambda: not book.missing(), 3.0, must=False)
-    loop.pause(0.3)
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from tests.chaos.book import Book, Verdict
 from tests.chaos.client import Client, Loop, Sender, StreamOver
 from tests.chaos.conftest import LONG, Say
 from tests.chaos.proxy import Proxy
-from tests.chaos.rounds import SENDERS
+from tests.chaos.rounds import SENDERS, settle
 from tests.chaos.victim import Victim
 
 #: Resumptions that must succeed, all of them; and those within which a build that forgets must have lost something.
@@ -81,19 +81,10 @@ def _cuts(lines: Lines, count: int) -> tuple[Verdict, int, float]:
         if client.sock is not None:
             client.drop()
         assert client.comeBack(build.port) == "resumed"
-    _settle(book, senders, loop)
+    settle(book, senders, loop)
     for client in clients:
         client.quit()
     return book.judge(), broken, slowest
-
-
-def _settle(book: Book, senders: list[Sender], loop: Loop) -> None:
-    for sender in senders:
-        sender.active = False
-        sender.ask()
-    loop.run(lambda: all(not sender.open for sender in senders), 10.0)
-    loop.run(lambda: not book.missing(), 3.0, must=False)
-    loop.pause(0.3)
 
 
 @pytest.mark.slow

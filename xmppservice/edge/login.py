@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, fail, maybeDeferred
 from twisted.internet.task import deferLater
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from xmppservice.auth.portal import failureFor
 from xmppservice.hub.contracts.auth import IThrottle
 from xmppservice.hub.contracts.stream import IAccount
+from xmppservice.hub.passage import logIncident
 from xmppservice.protocol.errors import SASLFailure
 from xmppservice.protocol.sasl.credentials import PlainCredentials, SASLCredentials
 
 if TYPE_CHECKING:
     from xmppservice.edge.driver import StreamDriver
-
-_log = Logger()
 
 Avatar = tuple[Any, Any, Callable[[], Any]]
 """What a portal gives: the interface, the avatar, and its logout."""
@@ -58,8 +55,7 @@ def saslFailure(failure: Failure) -> SASLFailure:
     assert failure.value is not None
     told = failureFor(failure.value)
     if told.condition == "temporary-auth-failure" and not isinstance(failure.value, SASLFailure):
-        incident = secrets.token_hex(6)
-        _log.failure("a login could not be judged (incident {incident})", failure, incident=incident)
+        incident = logIncident("a login could not be judged", failure)
         return SASLFailure(told.condition, f"incident {incident}")
     return told
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from twisted.logger import Logger
 from zope.interface import implementer
 
 from xmppservice.hub.account import stanzaBytes
@@ -32,8 +31,6 @@ if TYPE_CHECKING:
     from xmppservice.hub.contracts.stream import IStream
     from xmppservice.hub.host import VirtualHost
     from xmppservice.wire.element import Element
-
-log = Logger()
 
 _TYPES: dict[str, Callable[[Element], str]] = {"message": messageType, "presence": presenceType}
 

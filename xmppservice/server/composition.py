@@ -137,7 +137,7 @@ class XMPPServer(ServiceTree):
         endpoints = [serverFromString(self.reactor, text) for text in listeners(settings)]
         default = next(iter(settings.hosts))
         self.components = ComponentFactory(
-            self.ports.seatFor, default, componentSettings(settings), self.reactor, self.clients.writer
+            self.ports.seatFor, default, componentSettings(self.clients.settings), self.reactor, self.clients.writer
         )
         return [StreamService(self.components, endpoints, name="component")] if endpoints else []
 

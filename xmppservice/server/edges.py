@@ -58,9 +58,8 @@ def streamSettings(settings: Settings) -> StreamSettings:
     )  # fmt: skip
 
 
-def componentSettings(settings: Settings) -> StreamSettings:
-    """The same for components: trusted, once they have proved themselves, and each of them many users at once."""
-    common = streamSettings(settings)
+def componentSettings(common: StreamSettings) -> StreamSettings:
+    """Those of clients, for components: trusted, once they have proved themselves, and each of them many users."""
     return attrs.evolve(
         common,
         tls="absent",

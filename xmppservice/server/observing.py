@@ -74,7 +74,7 @@ class Observation(Service):
     def summarise(self) -> None:
         """Say what was refused since the last time, if anything was: one line, whoever floods."""
         self._call = self._server.reactor.callLater(self.interval, self.summarise)
-        refused = dict(getattr(self._server.clients, "refused", {}))
+        refused = dict(self._server.clients.refused)
         fresh = {reason: count - self._told.get(reason, 0) for reason, count in refused.items()}
         self._told = refused
         reasons = ", ".join(f"{reason}: {count}" for reason, count in fresh.items() if count)
@@ -104,15 +104,15 @@ def _edge(server: XMPPServer) -> None:
     )  # fmt: skip
     figures.table(
         f"{_OURS}refused_connections_total", COUNTER, "Connections refused, by reason.", ("reason",),
-        _labelled(lambda: getattr(factory, "refused", {})),
+        _labelled(lambda: factory.refused),
     )  # fmt: skip
     figures.table(
         f"{_OURS}throttled_total", COUNTER, "Times a stream was not read for a while because it was over its rate.", (),
-        lambda: {(): float(getattr(factory, "throttled", 0))},
+        lambda: {(): float(factory.throttled)},
     )  # fmt: skip
     figures.gauge(
         f"{_OURS}shedding", "1 while new connections are refused because the server is overloaded.",
-        lambda: float(bool(getattr(factory, "shedding", False))),
+        lambda: float(factory.shedding),
     )  # fmt: skip
     figures.table(
         f"{_OURS}certificate_expiry_seconds", GAUGE, "When the certificate of a host ends, in Unix time.", ("host",),
