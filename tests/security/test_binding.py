@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import ssl
 import threading
@@ -120,7 +121,7 @@ class Interceptor:
         self._server = server
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
-        self._sockets: list[socket.socket] = []
+        self._sockets: list[ssl.SSLSocket] = []
         threading.Thread(target=self._serve, daemon=True).start()
 
     def _serve(self) -> None:
@@ -134,8 +135,7 @@ class Interceptor:
             except OSError:
                 return
             self._sockets += [near, far]
-            for source, target in ((near, far), (far, near)):
-                threading.Thread(target=_pass, args=(source, target), daemon=True).start()
+            threading.Thread(target=_pass, args=(near, far), daemon=True).start()
 
     def close(self) -> None:
         """He is caught."""
@@ -144,11 +144,22 @@ class Interceptor:
             each.close()
 
 
-def _pass(source: socket.socket, target: socket.socket) -> None:
+def _pass(near: ssl.SSLSocket, far: ssl.SSLSocket) -> None:
+    """One thread for both directions: OpenSSL does not let two threads use one connection at once."""
+    other = {near: far, far: near}
+    for each in other:
+        each.setblocking(False)
     try:
-        while data := source.recv(65536):
-            target.sendall(data)
-    except OSError:
+        while True:
+            for source in [each for each in other if each.pending()] or select.select(list(other), [], [])[0]:
+                try:
+                    data = source.recv(65536)
+                except ssl.SSLWantReadError:
+                    continue  # a ticket of the session, nothing to pass on
+                if not data:
+                    return
+                other[source].sendall(data)
+    except (OSError, ValueError):
         pass
 
 
