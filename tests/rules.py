@@ -135,7 +135,7 @@ def _mayFetch(source: Source) -> bool:
 _DOORS: tuple[tuple[tuple[str, ...], Callable[[Source], bool]], ...] = (
     (("sqlalchemy", "sqlite3", "psycopg"), _mayUseSQL),
     (("redis", "txredisapi"), lambda source: source.area == "cluster"),
-    (("OpenSSL",), lambda source: source.path == "xmppservice/edge/tls.py"),
+    (("OpenSSL",), lambda source: source.parts[1:3] == ("edge", "tls")),
     (("treq",), _mayFetch),
     (("pyexpat",), lambda source: source.path == "xmppservice/wire/parser.py"),
     (("xml", "lxml", "defusedxml", "twisted.words.xish"), lambda source: False),

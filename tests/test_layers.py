@@ -101,10 +101,10 @@ GOOD = {
     X + "modules/pubsub/service.py": (
         '"""Service."""\nfrom . import tables\nfrom xmppservice import __version__\nfrom xmppservice.hub import host'
     ),
-    X + "edge/tls.py": '"""TLS."""\nfrom OpenSSL import SSL',
+    X + "edge/tls/layer.py": '"""TLS."""\nfrom OpenSSL import SSL',
     X + "plugins/standard.py": '"""Modules."""\nfrom xmppservice.hub.host import ModuleMaker',
     X + "tap.py": '"""Start."""\nfrom twisted.internet import reactor\nfrom xmppservice import server',
-    X + "server.py": '"""Composition."""\nfrom xmppservice.edge import tls',
+    X + "server.py": '"""Composition."""\nfrom xmppservice.edge.tls import layer',
     X + "testing/server.py": '"""Kit."""\nfrom xmppservice import interfaces, server',
     X + "interfaces.py": '"""Interfaces."""\nfrom xmppservice.hub.host import *',
 }

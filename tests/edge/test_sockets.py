@@ -476,8 +476,7 @@ class ClientCertificateTests(SocketCase):
         started = super().setUp()
         makeDevelopmentCertificate(self.folder, ["alice@example.com"])
         asking = TLSProvider(self.folder, HOSTS, clientCertificates=True, authorities=self.authority)
-        self.tls._hosts = asking._hosts
-        self.tls._verify, self.tls._authorities = asking._verify, asking._authorities
+        self.tls.adopt(asking)
         return started
 
     def test_without(self) -> Deferred[Any]:

@@ -13,11 +13,22 @@ from pathlib import Path
 
 import attrs
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 
 from xmppservice.protocol.jid import asciiDomain
+
+MALFORMED = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+"""What cryptography raises for a certificate, or a part of one, that it cannot read."""
 
 XMPP_ADDRESS = ObjectIdentifier("1.3.6.1.5.5.7.8.5")
 """id-on-xmppAddr (RFC 6120 13.7.1.4)."""
@@ -97,7 +108,7 @@ def readKey(path: Path) -> PrivateKey:
 def _alternativeNames(certificate: x509.Certificate) -> x509.SubjectAlternativeName | None:
     try:
         return certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (x509.ExtensionNotFound, ValueError):
+    except (x509.ExtensionNotFound, *MALFORMED):
         return None
 
 
