@@ -90,4 +90,6 @@ PROFANITY = Program(
     _installed("profanity", "tmux", "openssl"),
     "apt install profanity tmux openssl",
 )
+BIBOUMI = Program("biboumi", ("biboumi",), _installed("biboumi"), "apt install biboumi")
+NGIRCD = Program("ngircd", ("ngircd",), _installed("ngircd"), "apt install ngircd")
 TALKERS = {program.name: program for program in (SLIXMPP, AIOXMPP, NODE)}

@@ -22,11 +22,12 @@ class Client(slixmpp.ClientXMPP):
         self.login = login
         self.leaving = self.dropped = False
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        for plugin in ("xep_0030", "xep_0199", "xep_0203", "xep_0198"):
+        for plugin in ("xep_0030", "xep_0045", "xep_0050", "xep_0199", "xep_0203", "xep_0198"):
             self.register_plugin(plugin)
         self.add_event_handler("session_start", self.begin)
         self.add_event_handler("session_resumed", self.onResumed)
         self.add_event_handler("message", self.onMessage)
+        self.add_event_handler("message_error", self.onBounce)
         self.add_event_handler("presence", self.onPresence)
         for event in ("failed_all_auth", "ssl_invalid_chain", "connection_failed", "disconnected"):
             self.add_event_handler(event, lambda reason, event=event: self.end(f"{event}: {reason}"))
@@ -52,7 +53,13 @@ class Client(slixmpp.ClientXMPP):
     def onMessage(self, message: Any) -> None:
         """Tells of a message, and whether it was kept for us."""
         delayed = message.xml.find("{urn:xmpp:delay}delay") is not None
-        tell("message", **{"from": str(message["from"]), "body": message["body"], "delayed": delayed})
+        fields = {"from": str(message["from"]), "type": message["type"], "body": message["body"]}
+        tell("message", **fields, delayed=delayed)
+
+    def onBounce(self, message: Any) -> None:
+        """Tells of a message that came back."""
+        error = message["error"]
+        tell("bounce", **{"from": str(message["from"]), "type": error["type"], "condition": error["condition"]})
 
     def onPresence(self, presence: Any) -> None:
         """Tells of presence and of everything about subscriptions."""
@@ -83,6 +90,38 @@ class Client(slixmpp.ClientXMPP):
         """Asks an address for a sign of life (XEP-0199)."""
         answer = await self.plugin["xep_0199"].send_ping(to)
         tell("pong", **{"from": str(answer["from"])})
+
+    async def discover(self, to: str) -> None:
+        """Asks what an address is (XEP-0030)."""
+        answer = await self.plugin["xep_0030"].get_info(to)
+        info = answer["disco_info"]
+        tell("features", identities=[each[:2] for each in info["identities"]], features=list(info["features"]))
+
+    async def command(self, to: str, node: str, **fields: str) -> None:
+        """Fills in the form of an ad-hoc command (XEP-0050): these fields, the others as they are offered."""
+        commands = self.plugin["xep_0050"]
+        offered = (await commands.send_command(to, node))["command"]
+        form = offered["form"]
+        form["type"] = "submit"
+        form.set_values({**form.get_values(), **fields})
+        answer = await commands.send_command(
+            to, node, action="complete", sessionid=offered["sessionid"], payload=[form]
+        )
+        tell("commanded", status=answer["command"]["status"])
+
+    async def join(self, room: str, nick: str) -> None:
+        """Enters a room (XEP-0045), and tells who is in it."""
+        rooms = self.plugin["xep_0045"]
+        await rooms.join_muc_wait(room, nick, timeout=15)
+        tell("joined", occupants=rooms.get_roster(room))
+
+    async def say(self, room: str, body: str) -> None:
+        """Sends a message to a room."""
+        self.send_message(mto=room, mbody=body, mtype="groupchat")
+
+    async def leave(self, room: str, nick: str) -> None:
+        """Leaves a room."""
+        self.plugin["xep_0045"].leave_muc(room, nick)
 
     async def askAcknowledgement(self) -> None:
         """Waits until the server has acknowledged all that was sent (XEP-0198)."""
