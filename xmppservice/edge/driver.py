@@ -519,11 +519,12 @@ class StreamDriver(Outlet):
             error = StreamError("internal-server-error", f"incident {incident}")
         self._giveUp(error)
 
-    def _guard(self, call: Callable[[], object]) -> None:
+    def _guard(self, call: Callable[[], object]) -> object:
         try:
-            call()
+            return call()
         except Exception:
             _log.failure("stream {id} of {peer}: failure at its end", id=self.id, peer=self.peer)
+            return None
 
     # -- what the factory's sweep calls ---------------------------------------------------
 
@@ -552,12 +553,14 @@ class StreamDriver(Outlet):
         session = self.session
         if session is None:
             return
+        due = False
         if IProbingSession.providedBy(session):
-            self._guard(session.probe)
+            due = bool(self._guard(session.probe))
         else:
             # White space shows a dead connection, if not a broken stream.
-            self.quiet = 0
             self.send(b" ")
+        if not due:
+            self.quiet = 0
 
     def timeOut(self) -> None:
         """The peer did not answer `probe`."""

@@ -46,6 +46,16 @@ class Origin:
         """Pass a stanza on; must not raise, see `_failed`."""
         raise NotImplementedError
 
+    def _take(self, transit: Transit) -> None:
+        """Pass a stanza on, or have it wait behind those of its pair; slow down its stream if the storage lags."""
+        if self._waiting and (key := (transit.sender.bare, transit.to.bare)) in self._waiting:
+            transit.park()
+            self._waiting.join(key, lambda: self._follow(transit))
+        else:
+            self._dispatch(transit)
+        if transit.ticket and self.store.crowded:
+            self._awaitStore(transit.ticket)
+
     def _failed(self, transit: Transit) -> None:
         """An exception is being handled: the stanza is refused, or could not be passed on, and its sender is told."""
         error = sys.exception()

@@ -65,6 +65,15 @@ class Router:
         outcome.addErrback(lambda failure: transit.host.refused(transit, failure))
         outcome.addBoth(lambda _: transit.finish() if origin is None else origin.release(transit))
 
+    def homeOf(self, domain: str) -> VirtualHost:
+        """The virtual host that a domain is, or is below, else the first: it looks at what comes from there."""
+        parent = domain
+        while parent:
+            if parent in self.hosts:
+                return self.hosts[parent]
+            parent = parent.partition(".")[2]
+        return next(iter(self.hosts.values()))
+
     def isAccount(self, jid: JID) -> bool:
         """Whether the address would be an account of one of our hosts."""
         return jid.domain in self.hosts and jid.local != ""

@@ -256,9 +256,10 @@ class Session(Origin):
         management.passOn(self, unflushed or ())
         self.account.host.sessionClosed(self)
 
-    def probe(self) -> None:
+    def probe(self) -> bool:
         """`IProbingSession.probe`: ask the peer for a sign of life."""
         management.probe(self)
+        return True
 
     def prepareShutdown(self) -> None:
         """`IClosingSession.prepareShutdown`: the last acknowledgement."""

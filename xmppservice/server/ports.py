@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from functools import partial
 
 from xmppservice.edge.component import Seat
 from xmppservice.hub.component import ComponentPort
 from xmppservice.hub.contracts.delivery import IPort
-from xmppservice.hub.host import VirtualHost
 from xmppservice.hub.router import Router
 from xmppservice.protocol.errors import StreamError
 from xmppservice.settings import PortSettings, Settings, complaint
@@ -72,20 +72,6 @@ class Ports:
             self._seats.pop(domain).port.stop(StreamError("host-gone"))
         for domain, secret in secrets.items():
             known = self._seats.get(domain)
-            port = known.port if known is not None else ComponentPort(domain, self._homeOf(domain))
+            port = known.port if known is not None else ComponentPort(domain, partial(self._router.homeOf, domain))
             self._seats[domain] = Seat(port, secret)
             destinations[domain] = port
-
-    def _homeOf(self, domain: str) -> Callable[[], VirtualHost]:
-        """The virtual host that the domain is below, else the first: it looks at what the component sends."""
-
-        def home() -> VirtualHost:
-            hosts = self._router.hosts
-            parent = domain
-            while parent:
-                if parent in hosts:
-                    return hosts[parent]
-                parent = parent.partition(".")[2]
-            return next(iter(hosts.values()))
-
-        return home

@@ -98,8 +98,8 @@ class ISession(Interface):
 class IProbingSession(ISession):
     """A session that can ask a silent peer for a sign of life (RFC 6120 4.6.4)."""
 
-    def probe() -> None:
-        """Send an ``<r/>`` (XEP-0198) or an IQ ping (XEP-0199); any bytes read answer it."""
+    def probe() -> bool:
+        """Send an ``<r/>`` (XEP-0198) or an IQ ping (XEP-0199); whether the peer has to answer that, with any bytes."""
 
 
 class IClosingSession(ISession):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from enum import Enum, auto
 
-from xmppservice.protocol.errors import StreamError
+from xmppservice.protocol.errors import SASLFailure, StreamError
 from xmppservice.protocol.jid import JID
 from xmppservice.protocol.stream import events
 from xmppservice.protocol.stream.events import Ask
@@ -84,3 +84,35 @@ def parseFailure(error: ParseError) -> StreamError:
     """The stream error for what the parser refused (RFC 6120 4.9.3, 11)."""
     app = Element(ns.ERRORS, error.app) if error.app else None
     return StreamError(error.condition, error.text or None, app)
+
+
+def checkHeader(header: StreamHeader, content: str) -> None:
+    """Raise `StreamError` for the wrong namespaces or version (RFC 6120 4.7.5, 4.8); `content` is what it carries."""
+    if header.ns != ns.STREAM:
+        raise StreamError("invalid-namespace", "unknown stream namespace")
+    if header.name != "stream":
+        raise StreamError("bad-format", "a stream begins with <stream>")
+    # RFC 6120 4.8.5: the content namespace need not be the default one.
+    if header.contentNs != content and (
+        header.contentNs not in (None, "", ns.STREAM) or content not in header.prefixes.values()
+    ):
+        raise StreamError("invalid-namespace", "unknown content namespace")
+    major, dot, minor = header.attrs.get("version", "").partition(".")
+    if not (dot and _isNumber(major) and _isNumber(minor)) or not major.lstrip("0"):
+        raise StreamError("unsupported-version")
+
+
+def _isNumber(text: str) -> bool:
+    return 0 < len(text) <= 9 and text.isascii() and text.isdigit()
+
+
+def secondHeader() -> StreamError:
+    """What is wrong with a header in the midst of a stream."""
+    return StreamError("invalid-xml", "a stream has one header")
+
+
+def characters(element: Element) -> str:
+    """The base64 of a SASL element, which has no child elements (RFC 6120 appendix A.4)."""
+    if element.elements():
+        raise SASLFailure("malformed-request")
+    return element.text

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from xmppservice.protocol.errors import StreamError
 from xmppservice.protocol.jid import JID, prepareDomain
 from xmppservice.protocol.stream import events
-from xmppservice.protocol.stream.base import State, StreamBase
+from xmppservice.protocol.stream.base import State, StreamBase, secondHeader
 from xmppservice.protocol.stream.events import Ask
 from xmppservice.wire import ns
 from xmppservice.wire.element import Element
@@ -59,7 +59,7 @@ class ComponentMachine(StreamBase):
     def _open(self, header: StreamHeader) -> list[Ask]:
         """The header names the domain that the component serves."""
         if self.state is not State.OPENING:
-            return self.fail(StreamError("invalid-xml", "a stream has one header"))
+            return self.fail(secondHeader())
         try:
             self.domain = self._check(header)
         except StreamError as error:

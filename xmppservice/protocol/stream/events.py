@@ -100,6 +100,30 @@ class Join:
         self.domain = domain
 
 
+class BeginTLS:
+    """Start TLS as the initiating entity, then call `secured`: what it says waits for the handshake."""
+
+    __slots__ = ()
+
+
+class Judge:
+    """Judge the certificate of the other server as one for `domain`; answer `judged`."""
+
+    __slots__ = ("domain",)
+
+    def __init__(self, domain: str) -> None:
+        self.domain = domain
+
+
+class Attach:
+    """The stream between servers is negotiated: give it its link, and the link `first` if that came too early."""
+
+    __slots__ = ("first",)
+
+    def __init__(self, first: Element | None = None) -> None:
+        self.first = first
+
+
 class PreAuth:
     """An IQ that is allowed before authentication (XEP-0077); answer `preAuthAnswered`."""
 
@@ -123,4 +147,7 @@ class Close:
         self.error = error
 
 
-Ask: TypeAlias = Send | StartTLS | Restart | FetchSecrets | Login | Bind | Resume | Join | PreAuth | Close
+Ask: TypeAlias = (
+    Send | StartTLS | BeginTLS | Restart | FetchSecrets | Login | Bind | Resume | Join | Judge | Attach | PreAuth
+    | Close
+)

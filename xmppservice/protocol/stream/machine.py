@@ -33,7 +33,7 @@ from xmppservice.protocol.sasl.registry import mechanismFor
 from xmppservice.protocol.sasl.steps import Challenge, Credentials, NeedSecrets, Step
 from xmppservice.protocol.stanza import errorFor, resultFor
 from xmppservice.protocol.stream import events
-from xmppservice.protocol.stream.base import State, StreamBase
+from xmppservice.protocol.stream.base import State, StreamBase, characters, checkHeader, secondHeader
 from xmppservice.protocol.stream.events import Ask
 from xmppservice.protocol.stream.framing import TCP, Framing
 from xmppservice.protocol.stream.resume import parseCount
@@ -224,7 +224,7 @@ class StreamMachine(StreamBase):
         """The first header, or the one after the TLS handshake."""
         former = self.host
         try:
-            self._checkHeader(header)
+            checkHeader(header, self._role.content)
             host = self._findHost(header)
         except StreamError as error:
             return self.fail(error, header)
@@ -245,7 +245,7 @@ class StreamMachine(StreamBase):
         """The header after authentication; it must be to the same host (RFC 6120 4.7.2)."""
         assert self.host is not None
         try:
-            self._checkHeader(header)
+            checkHeader(header, self._role.content)
             host = self._findHost(header)
             if host.name != self.host.name:
                 raise StreamError("not-authorized", "authenticated at another host")
@@ -257,22 +257,6 @@ class StreamMachine(StreamBase):
         features += self._extras("bind") if self._extras else []
         features += limitsFeature(self._limits.maxBytes, self._limits.idleSeconds)
         return [events.Send(self._header(header) + self._framing.features(features))]
-
-    def _checkHeader(self, header: StreamHeader) -> None:
-        """Namespaces and version (RFC 6120 4.7.5, 4.8)."""
-        content = self._role.content
-        if header.ns != ns.STREAM:
-            raise StreamError("invalid-namespace", "unknown stream namespace")
-        if header.name != "stream":
-            raise StreamError("bad-format", "a stream begins with <stream>")
-        # RFC 6120 4.8.5: the content namespace need not be the default one.
-        if header.contentNs != content and (
-            header.contentNs not in (None, "", ns.STREAM) or content not in header.prefixes.values()
-        ):
-            raise StreamError("invalid-namespace", "unknown content namespace")
-        major, dot, minor = header.attrs.get("version", "").partition(".")
-        if not (dot and _isNumber(major) and _isNumber(minor)) or not major.lstrip("0"):
-            raise StreamError("unsupported-version")
 
     def _findHost(self, header: StreamHeader) -> HostFacts:
         """The host the header is to (RFC 6120 4.7.2, 4.9.3.6, 4.9.3.7)."""
@@ -349,7 +333,7 @@ class StreamMachine(StreamBase):
         self.mechanism = element.get("mechanism") or ""
         try:
             mechanism = self._begin(self.mechanism)
-            data = initialResponse(_characters(element))
+            data = initialResponse(characters(element))
             self._mechanism = mechanism
             return self._follow(mechanism.respond(data))
         except SASLFailure as failure:
@@ -368,7 +352,7 @@ class StreamMachine(StreamBase):
         """RFC 6120 6.4.3."""
         assert self._mechanism is not None
         try:
-            return self._follow(self._mechanism.respond(decodeBase64(_characters(element))))
+            return self._follow(self._mechanism.respond(decodeBase64(characters(element))))
         except SASLFailure as failure:
             return self._saslFailed(failure)
 
@@ -533,7 +517,7 @@ class StreamMachine(StreamBase):
     # -- faults of the peer ---------------------------------------------------------------
 
     def _secondHeader(self, header: StreamHeader) -> list[Ask]:
-        return self.fail(StreamError("invalid-xml", "a stream has one header"))
+        return self.fail(secondHeader())
 
     def _notAuthorized(self, element: Element) -> list[Ask]:
         return self.fail(StreamError("not-authorized"))
@@ -552,14 +536,3 @@ class StreamMachine(StreamBase):
         failure = Element(_COMPRESS, "failure")
         failure.child(_COMPRESS, "unsupported-method")
         return [events.Send(serialize(failure, ns.CLIENT))]
-
-
-def _characters(element: Element) -> str:
-    """The base64 of a SASL element, which has no child elements (RFC 6120 appendix A.4)."""
-    if element.elements():
-        raise SASLFailure("malformed-request")
-    return element.text
-
-
-def _isNumber(text: str) -> bool:
-    return 0 < len(text) <= 9 and text.isascii() and text.isdigit()

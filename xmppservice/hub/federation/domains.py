@@ -1,0 +1,273 @@
+"""`Federation`: where everything for other domains goes, and everything that is known of other servers.
+
+`route` is what the router calls. The rest is between links and routes: which stream can be used for which pair of
+domains, who may ask whom about a proof, and what becomes of stanzas whose stream has gone.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.logger import Logger
+
+from xmppservice.hub.account import stanzaBytes
+from xmppservice.hub.contracts.federation import Unreachable
+from xmppservice.hub.federation import managing, proofs
+from xmppservice.hub.federation.policy import FederationPolicy
+from xmppservice.hub.federation.route import Parcel, Route, giveBack
+from xmppservice.protocol.dialback import Dialback, Pair
+from xmppservice.protocol.errors import StanzaError
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IDelayedCall
+
+    from xmppservice.hub.contracts.clock import IClock
+    from xmppservice.hub.contracts.federation import IConnector
+    from xmppservice.hub.contracts.storage import IStore
+    from xmppservice.hub.federation.link import ServerLink
+    from xmppservice.hub.router import Router
+    from xmppservice.hub.transit import Transit
+
+log = Logger()
+
+#: Streams of other servers that may be resumed, and failures that are remembered for the operator.
+HIBERNATING_LIMIT = 1000
+REMEMBERED = 1000
+
+_HELD_LOOK = 0.25
+
+
+class Federation:
+    """All traffic with other servers. `secret` makes our keys of dialback."""
+
+    secret: bytes = b""
+    connector: IConnector
+
+    def __init__(self, router: Router, store: IStore, clock: IClock, policy: FederationPolicy) -> None:
+        self.router = router
+        self.store = store
+        self.clock = clock
+        self.policy = policy
+        #: Whether XEP-0198 is used.
+        self.management = True
+        self.routes: dict[Pair, Route] = {}
+        self.links: set[ServerLink] = set()
+        self.waitingBytes = 0
+        self.attempting = self.proving = 0
+        self.stopping = False
+        #: Pair → why it failed last and when, for the operator.
+        self.failures: OrderedDict[Pair, tuple[str, float]] = OrderedDict()
+        self._hibernating: OrderedDict[str, tuple[ServerLink, IDelayedCall]] = OrderedDict()
+        self._held: set[ServerLink] = set()
+        self._looking = False
+        self._unsubscribe = store.onCommit(self._committed)
+
+    # -- stanzas -----------------------------------------------------------------------------------
+
+    def route(self, transit: Transit) -> None:
+        """Send a stanza to another server, or have it wait; raises `StanzaError` for what cannot even wait."""
+        pair = (transit.sender.domain, transit.to.domain)
+        route = self.routes.get(pair)
+        if route is None:
+            route = self._open(pair)
+        data = stanzaBytes(transit)
+        link = route.link
+        if link is None:
+            route.admit(len(data))
+        if transit.kind == "message":
+            transit.park()
+        if link is None:
+            route.keep(data, transit)
+        else:
+            link.carry(data, transit)
+
+    def _open(self, pair: Pair) -> Route:
+        """A new route, for a pair that may have one."""
+        local, remote = pair
+        if not self.isOurs(local) or self.isOurs(remote) or self.stopping:
+            raise StanzaError("remote-server-not-found")
+        if not self.policy.allows(remote):
+            raise StanzaError("remote-server-not-found", text=f"this server does not talk to {remote}")
+        if len(self.routes) >= 2 * self.policy.attempts:
+            self._sweep()
+        return self.routeFor(local, remote)
+
+    def routeFor(self, local: str, remote: str) -> Route:
+        """The route of a pair, ours first."""
+        route = self.routes.get((local, remote))
+        if route is None:
+            route = self.routes[(local, remote)] = Route(self, local, remote)
+        return route
+
+    def forgetIdle(self, route: Route) -> None:
+        """Forget a route from which nothing would be lost."""
+        if route.idle:
+            self.routes.pop((route.local, route.remote), None)
+
+    def _sweep(self) -> None:
+        """There are many routes: forget those that are idle."""
+        for route in list(self.routes.values()):
+            self.forgetIdle(route)
+
+    def isOurs(self, domain: str) -> bool:
+        """Whether a domain is served here."""
+        return domain in self.router.destinations
+
+    # -- streams that we open ------------------------------------------------------------------------
+
+    def obtain(self, local: str, remote: str) -> Deferred[ServerLink]:
+        """A stream to a server: one that is there and can take another pair, else a new one."""
+        for link in self.links:
+            if link.outgoing and link.remote == remote and (link.dialback or (local, remote) in link.carries):
+                return succeed(link)
+        if self.attempting >= self.policy.attempts:
+            return fail(Unreachable("too many servers are being tried at the same time"))
+        self.attempting += 1
+
+        def done(result: ServerLink) -> ServerLink:
+            self.attempting -= 1
+            return result
+
+        return self.connector.connect(local, remote).addBoth(done)
+
+    def verify(self, local: str, remote: str, id: str, key: str) -> Deferred[str]:
+        """Ask a server, over a stream of our own, whether a key is its own; fires with "valid" or "invalid"."""
+        route = self.routeFor(local, remote)
+        return route.stream().addCallback(proofs.verify, local, remote, id, key)
+
+    def failed(self, route: Route, error: Unreachable) -> None:
+        """An attempt has come to nothing."""
+        self._remember((route.local, route.remote), error.reason)
+        log.info("{local} cannot reach {remote}: {reason}",
+                 local=route.local, remote=route.remote, reason=error.reason)  # fmt: skip
+
+    def _remember(self, pair: Pair, reason: str) -> None:
+        self.failures[pair] = (reason, self.clock.now())
+        self.failures.move_to_end(pair)
+        while len(self.failures) > REMEMBERED:
+            self.failures.popitem(last=False)
+
+    # -- what links tell -----------------------------------------------------------------------------
+
+    def joined(self, link: ServerLink) -> None:
+        """A stream has been negotiated."""
+        self.links.add(link)
+
+    def authenticated(self, link: ServerLink, sender: str, target: str, how: str) -> None:
+        """A pair of another server was proved."""
+        self.failures.pop((sender, target), None)
+        log.info("{sender} may send to {target}: {how}, from {address}",
+                 sender=sender, target=target, how=how, address=_addressOf(link))  # fmt: skip
+
+    def refused(self, link: ServerLink, asked: Dialback, reason: str) -> None:
+        """A pair of another server was not proved."""
+        self._remember((asked.sender, asked.target), reason)
+        log.warn("{sender} may not send to {target}: {reason}, from {address}",
+                 sender=asked.sender, target=asked.target, reason=reason, address=_addressOf(link))  # fmt: skip
+
+    def left(self, link: ServerLink, parcels: Iterable[Parcel]) -> None:
+        """A stream has gone; what was not taken goes back into the queues, or to its senders."""
+        self.links.discard(link)
+        self._held.discard(link)
+        for pair, mine in _byPair(parcels).items():
+            if self.stopping or not self.isOurs(pair[0]):
+                for _, transit in mine:
+                    giveBack(transit, StanzaError("remote-server-timeout", text="the server stops"))
+            else:
+                self.routeFor(*pair).putBack(mine)
+        for pair in link.carries:
+            route = self.routes.get(pair)
+            if route is not None and route.link is link:
+                route.lost(link.reason)
+
+    # -- streams of others that may be resumed -----------------------------------------------------------
+
+    def hibernate(self, link: ServerLink, token: str) -> None:
+        """A stream broke whose server may come back: remember its count."""
+        timer = self.clock.callLater(self.policy.resumption, self._hibernating.pop, token, None)
+        self._hibernating[token] = (link, timer)
+        while len(self._hibernating) > HIBERNATING_LIMIT:
+            self._hibernating.popitem(last=False)[1][1].cancel()
+
+    def wake(self, token: str, heir: ServerLink) -> ServerLink | None:
+        """The former link of a token, if its heir may send for every pair of it."""
+        for link in list(self.links):
+            # The server has noticed the break before us.
+            if link.managed is not None and link.managed.token == token and not link.outgoing and link is not heir:
+                if not link.accepts.keys() <= heir.accepts.keys():
+                    return None
+                link.disconnect()
+                return link
+        former, timer = self._hibernating.get(token, (None, None))
+        if former is None or timer is None or not former.accepts.keys() <= heir.accepts.keys():
+            return None
+        del self._hibernating[token]
+        timer.cancel()
+        return former
+
+    # -- acknowledgements that wait for commits ------------------------------------------------------------
+
+    def holdAnswer(self, link: ServerLink) -> None:
+        """The link owes the other server an ``<a/>`` that must wait."""
+        self._held.add(link)
+        self._lookSoon()
+
+    def _lookSoon(self) -> None:
+        if not self._looking:
+            self._looking = True
+            self.clock.callLater(_HELD_LOOK, self._look)
+
+    def _look(self) -> None:
+        self._looking = False
+        self._committed(self.store.committed)
+        if self._held:
+            self._lookSoon()
+
+    def _committed(self, committed: int) -> None:
+        if self._held:
+            now = self.clock.seconds()
+            self._held = {link for link in self._held if not managing.answerHeld(link, now)}
+
+    # -- the end -----------------------------------------------------------------------------------------
+
+    def use(self, policy: FederationPolicy) -> None:
+        """Another policy: those whom it does not allow are let go."""
+        self.policy = policy
+        for link in list(self.links):
+            domains = {pair[0] for pair in link.accepts} | {pair[1] for pair in link.carries}
+            if any(not policy.allows(domain) for domain in domains):
+                link.disconnect()
+
+    def dropLocal(self, domain: str) -> None:
+        """A domain is ours no more: what concerns it ends."""
+        for link in list(self.links):
+            if domain in {pair[1] for pair in link.accepts} | {pair[0] for pair in link.carries}:
+                link.disconnect()
+        for pair in [pair for pair in self.routes if pair[0] == domain]:
+            self.routes.pop(pair).stop(Unreachable(f"{domain} is not served here any more"))
+
+    def stop(self) -> None:
+        """The server stops: what waits goes back to its senders."""
+        self.stopping = True
+        for route in list(self.routes.values()):
+            route.stop(Unreachable("the server stops"))
+        for link in list(self.links):
+            link.disconnect()
+        for _, timer in self._hibernating.values():
+            timer.cancel()
+        self._hibernating.clear()
+        self._unsubscribe()
+
+
+def _byPair(parcels: Iterable[Parcel]) -> dict[Pair, list[Parcel]]:
+    found: dict[Pair, list[Parcel]] = {}
+    for data, transit in parcels:
+        found.setdefault((transit.sender.domain, transit.to.domain), []).append((data, transit))
+    return found
+
+
+def _addressOf(link: ServerLink) -> str:
+    return link.stream.peer if link.stream is not None else "nowhere"

@@ -1,0 +1,279 @@
+"""`ServerLink`: one stream between us and another server, once it is negotiated.
+
+Theory of operation. What a link may do is a matter of pairs of domains. `carries` are those that we may send on it, our
+domain first: on a stream that we have opened, because the other server has accepted us (EXTERNAL, dialback); on one
+that it has opened, because it wants both directions (XEP-0288) and has proved itself. `accepts` are those that we take
+stanzas from, the foreign domain first, each with the host that looks at them. A stanza of any other pair ends the
+stream.
+
+What the server promises: a message that was acknowledged to its sender is in the kernel's hands, on its way to the
+other server, or acknowledged by that server if it speaks XEP-0198. What is not when the stream breaks is sent again
+over the next one, or goes back to its sender.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from xmppservice.hub.contracts.federation import Unreachable
+from xmppservice.hub.contracts.stream import IClosingSession, IProbingSession
+from xmppservice.hub.federation import managing, proofs
+from xmppservice.hub.origin import Origin
+from xmppservice.hub.transit import Transit
+from xmppservice.protocol.dialback import Pair
+from xmppservice.protocol.errors import StanzaError, StreamError
+from xmppservice.protocol.jid import JID, InvalidJID
+from xmppservice.protocol.stanza import STANZAS, checkIQ, errorFor, messageType, presenceType
+from xmppservice.protocol.stream.outgoing import describe
+from xmppservice.wire import ns
+
+if TYPE_CHECKING:
+    from xmppservice.hub.contracts.federation import IIdentity
+    from xmppservice.hub.contracts.stream import IStream
+    from xmppservice.hub.federation.domains import Federation
+    from xmppservice.hub.federation.route import Parcel, Route
+    from xmppservice.hub.host import VirtualHost
+    from xmppservice.protocol.stream.resume import ResumeQueue
+    from xmppservice.wire.element import Element
+
+log = Logger()
+
+_TYPES = {"message": messageType, "presence": presenceType}
+
+#: Looks at a silent stream (one each five minutes as we have it) that find no stanza, before it is closed.
+IDLE_LOOKS = 3
+
+
+@implementer(IProbingSession, IClosingSession)
+class ServerLink(Origin):
+    """One stream between servers.
+
+    `outgoing`: we have opened it. `dialback`: pairs can be proved on it. `how` says for each pair, whichever the
+    direction, how it was authenticated.
+    """
+
+    __slots__ = (
+        "_looks", "_seen", "_unsent", "accepts", "asked", "bidi", "carries", "dialback", "federation", "how",
+        "identity", "jid", "managed", "outgoing", "queue", "questions", "reason", "received", "remote", "sent", "since",
+    )  # fmt: skip
+
+    def __init__(
+        self, federation: Federation, stream: IStream, identity: IIdentity, remote: str, outgoing: bool
+    ) -> None:
+        super().__init__(stream, federation.store)
+        self.federation = federation
+        self.identity = identity
+        self.remote = remote
+        self.jid = JID.of("", remote or "unknown.invalid")
+        self.outgoing = outgoing
+        self.since = federation.clock.now()
+        self.bidi = self.dialback = False
+        self.carries: set[Pair] = set()
+        self.accepts: dict[Pair, VirtualHost] = {}
+        self.how: dict[Pair, str] = {}
+        #: Proofs of ours that the other server has not answered yet, and what we asked it about those of others.
+        self.asked: dict[Pair, Deferred[None]] = {}
+        self.questions: dict[tuple[str, str, str], Deferred[str]] = {}
+        self.queue: ResumeQueue | None = None
+        self.managed: managing.Management | None = None
+        self.sent = self.received = 0
+        self.reason = "the connection was lost"
+        self._unsent: deque[Parcel] = deque()
+        self._looks = self._seen = 0
+        federation.joined(self)
+
+    # -- from the other server -------------------------------------------------------------------
+
+    def receive(self, element: Element) -> None:
+        """`ISession.receive`. Raises `StreamError` for what nobody may send here."""
+        if element.ns != ns.CLIENT:
+            self._control(element)
+            return
+        self.received += 1
+        ledger = self.ledger
+        if ledger is not None:
+            ledger.handled += 1
+        sender, to, home = self._addresses(element)
+        try:
+            transit = self._transit(element, sender, to, home)
+        except StanzaError as error:
+            self._refuse(element, error, home)
+            return
+        self._take(transit)
+        if ledger is not None and (transit.pending or transit.ticket > self.store.committed):
+            if transit.pending:
+                transit.finished = self._settled
+            ledger.mark(transit)
+
+    def _addresses(self, element: Element) -> tuple[JID, JID, VirtualHost]:
+        """Both addresses are there, and of a pair that was proved (RFC 6120 8.1; hardening S04, S05)."""
+        attrs = element.attrs
+        if element.name not in STANZAS:
+            raise StreamError("unsupported-stanza-type")
+        try:
+            sender, to = JID.parse(attrs["from"]), JID.parse(attrs["to"])
+        except (KeyError, InvalidJID):
+            raise StreamError("improper-addressing", "stanzas between servers have 'from' and 'to'") from None
+        home = self.accepts.get((sender.domain, to.domain))
+        if home is None:
+            raise self._foreign(sender.domain, to.domain)
+        attrs["from"], attrs["to"] = sender.full, to.full
+        return sender, to, home
+
+    def _foreign(self, sender: str, target: str) -> StreamError:
+        """Which error a stanza of a pair gets that was not proved."""
+        if not self.accepts:
+            return StreamError("not-authorized")
+        if not any(pair[0] == sender for pair in self.accepts):
+            return StreamError("invalid-from")
+        if not self.federation.isOurs(target):
+            return StreamError("host-unknown")
+        return StreamError("not-authorized", "this pair of domains was not authenticated")
+
+    def _transit(self, element: Element, sender: JID, to: JID, home: VirtualHost) -> Transit:
+        kind = element.name
+        if kind == "iq":
+            checkIQ(element)
+            type = element.attrs["type"]
+        else:
+            type = _TYPES[kind](element)
+        return Transit(element, kind, type, sender, to, self, home)
+
+    def _dispatch(self, transit: Transit) -> None:
+        try:
+            self.federation.router.route(transit)
+        except Exception:
+            self._failed(transit)
+
+    def _refuse(self, element: Element, error: StanzaError, home: VirtualHost) -> None:
+        reply = errorFor(element, error)
+        if reply is not None:
+            home.traffic.refused(error.condition)
+            home.send(reply)
+
+    def _settled(self) -> None:
+        managing.settled(self)
+
+    def _control(self, element: Element) -> None:
+        """A first-level element that is no stanza."""
+        if element.ns == ns.DIALBACK:
+            proofs.receive(self, element)
+        elif element.ns == ns.SM:
+            managing.receive(self, element)
+        elif element.ns == ns.STREAM and element.name == "error":
+            self.reason = f"it ended the stream: {describe(element)}"
+        else:
+            raise StreamError("unsupported-stanza-type")
+
+    def accept(self, sender: str, target: str, how: str) -> None:
+        """From now on stanzas of this pair are taken, the foreign domain first; with XEP-0288 also sent."""
+        self.accepts[(sender, target)] = self.federation.router.homeOf(target)
+        self.how[(sender, target)] = how
+        if self.remote == "":
+            self.remote, self.jid = sender, JID.of("", sender)
+        self.federation.authenticated(self, sender, target, how)
+        if self.bidi and not self.outgoing:
+            self.carries.add((target, sender))
+            self.federation.routeFor(target, sender).use(self)
+
+    # -- to the other server -----------------------------------------------------------------------
+
+    def reply(self, stanza: Element) -> None:
+        """See `Origin.reply`: answers go the way of all stanzas, over the stream that carries their pair."""
+        to = JID.parse(stanza.attrs["to"]).domain
+        home = next((home for pair, home in self.accepts.items() if pair[0] == to), None)
+        if home is not None:
+            home.send(stanza)
+
+    def carry(self, data: bytes, transit: Transit) -> None:
+        """Send a stanza; a message is settled when the kernel has it, or the other server with XEP-0198."""
+        self.sent += 1
+        if self.queue is not None:
+            managing.carry(self, data, transit)
+            return
+        stream = self.stream
+        if stream is None:
+            return
+        stream.send(data)
+        if transit.kind == "message":
+            self._unsent.append((data, transit))
+            if len(self._unsent) == 1:
+                stream.afterFlush(lambda: self._flushed(1))
+
+    def _flushed(self, count: int) -> None:
+        """The kernel has the first `count` messages; what was sent since then asks anew."""
+        for _ in range(min(count, len(self._unsent))):
+            self._unsent.popleft()[1].finish()
+        rest = len(self._unsent)
+        if rest and self.stream is not None:
+            self.stream.afterFlush(lambda: self._flushed(rest))
+
+    def prove(self, local: str, remote: str) -> Deferred[None]:
+        """Have the other server accept a pair, ours first; fails with `Unreachable`."""
+        if (local, remote) in self.carries:
+            return succeed(None)
+        return proofs.ask(self, local, remote)
+
+    def begin(self, route: Route) -> None:
+        """The pair of a route may be sent: use this link, after what has to be said before."""
+        managing.begin(self, route)
+
+    # -- the end -----------------------------------------------------------------------------------
+
+    def probe(self) -> bool:
+        """`IProbingSession.probe`: a stream that nobody uses any more is closed."""
+        stanzas = self.sent + self.received
+        self._looks = self._looks + 1 if stanzas == self._seen else 0
+        self._seen = stanzas
+        if self._looks >= IDLE_LOOKS:
+            self.reason = "nobody used it"
+            self.disconnect()
+            return False
+        return managing.probe(self)
+
+    def prepareShutdown(self) -> None:
+        """`IClosingSession.prepareShutdown`: the last acknowledgement."""
+        managing.lastAcknowledgement(self)
+
+    def disconnect(self, error: StreamError | None = None) -> None:
+        """End the link from our side."""
+        managing.lastAcknowledgement(self)
+        stream, self.stream = self.stream, None
+        if stream is not None:
+            if error is None:
+                stream.close()
+            else:
+                stream.fail(error)
+        self.end()
+
+    def streamLost(self) -> None:
+        """`ISession.streamLost`."""
+        managing.suspend(self)
+        self.end()
+
+    def streamClosed(self) -> None:
+        """`ISession.streamClosed`: the last acknowledgement may just have come."""
+        managing.lastAcknowledgement(self)
+        self.end()
+
+    def end(self) -> None:
+        """The stream has gone; what the other server has not taken looks for another way."""
+        if self.ended:
+            return
+        self.ended = True
+        self.stream = None
+        parcels, self._unsent = [*managing.remainder(self), *self._unsent], deque()
+        self.federation.left(self, parcels)
+        error = Unreachable(self.reason)
+        asked, questions = list(self.asked.values()), list(self.questions.values())
+        self.asked.clear()
+        self.questions.clear()
+        for proof in asked:
+            proof.errback(error)
+        for question in questions:
+            question.errback(error)

@@ -1,0 +1,226 @@
+"""`Route`: the way from one of our domains to a foreign one, and the stanzas that wait for it.
+
+Theory of operation. While a link carries the pair, stanzas go straight to it (`domains.Federation.route`) and nothing
+here is touched. Without one they wait, and the first of them starts an attempt: a stream that another pair has opened
+to the same server is used again, else one is opened. If the attempt fails, what waits is kept for `queueTime` and
+tried again; after that it comes back to its senders, and so does at once what comes next, until the pause is over.
+Pauses grow, and no stanza is needed to forget them: the first after a pause begins anew.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import deque
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IDelayedCall
+from twisted.python.failure import Failure
+
+from xmppservice.hub.contracts.federation import Unreachable
+from xmppservice.hub.passage import logIncident
+from xmppservice.protocol.errors import StanzaError
+
+if TYPE_CHECKING:
+    from xmppservice.hub.federation.domains import Federation
+    from xmppservice.hub.federation.link import ServerLink
+    from xmppservice.hub.federation.managing import Suspension
+    from xmppservice.hub.transit import Transit
+
+Parcel = tuple[bytes, "Transit"]
+"""The bytes of a stanza, and its passage. A message in one is parked until somebody has taken it or it came back."""
+
+FIRST_PAUSE = 1.0
+
+
+class Route:
+    """One pair of domains, ours first. `reason` is why the last attempt failed, "" if it did not."""
+
+    __slots__ = (
+        "_attempt", "_federation", "_hopes", "_size", "_timer", "_waiting", "condition", "failures", "link", "local",
+        "pausedUntil", "reason", "remote", "suspension",
+    )  # fmt: skip
+
+    def __init__(self, federation: Federation, local: str, remote: str) -> None:
+        self._federation = federation
+        self.local, self.remote = local, remote
+        self.link: ServerLink | None = None
+        self.failures = 0
+        self.pausedUntil = 0.0
+        self.reason = self.condition = ""
+        #: What a link left behind that broke and may be resumed.
+        self.suspension: Suspension | None = None
+        self._waiting: deque[tuple[bytes, Transit, float]] = deque()
+        self._size = 0
+        self._attempt: Deferred[ServerLink] | None = None
+        #: Who waits for a stream to that server, whoever may send on it.
+        self._hopes: list[Deferred[ServerLink]] = []
+        self._timer: IDelayedCall | None = None
+
+    # -- what waits --------------------------------------------------------------------------------
+
+    @property
+    def waiting(self) -> int:
+        """How many stanzas wait."""
+        return len(self._waiting)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing would be lost if this were forgotten."""
+        busy = self.link or self._waiting or self._attempt or self._timer or self._hopes or self.suspension
+        return not busy and self.pausedUntil <= self._federation.clock.seconds()
+
+    def admit(self, size: int) -> None:
+        """Raise `StanzaError` if a stanza of so many bytes cannot wait here."""
+        federation, policy = self._federation, self._federation.policy
+        if self.pausedUntil > federation.clock.seconds():
+            raise self._error()
+        full = len(self._waiting) >= policy.queueStanzas or self._size + size > policy.queueBytes
+        if full or federation.waitingBytes + size > policy.allBytes:
+            raise StanzaError("resource-constraint", text=f"too much waits for {self.remote} already")
+
+    def keep(self, data: bytes, transit: Transit) -> None:
+        """Have a stanza wait that was admitted."""
+        self._count(len(data))
+        self._waiting.append((data, transit, self._federation.clock.seconds()))
+        self._start()
+
+    def putBack(self, parcels: Iterable[Parcel]) -> None:
+        """What a link could not bring to the end goes first."""
+        now = self._federation.clock.seconds()
+        for data, transit in reversed(list(parcels)):
+            self._count(len(data))
+            self._waiting.appendleft((data, transit, now))
+
+    def _count(self, size: int) -> None:
+        self._size += size
+        self._federation.waitingBytes += size
+
+    def _takeAll(self) -> list[Parcel]:
+        taken = [(data, transit) for data, transit, _ in self._waiting]
+        self._waiting.clear()
+        self._count(-self._size)
+        return taken
+
+    def _error(self) -> StanzaError:
+        text = f"{self.remote} cannot be reached: {self.reason}"
+        return StanzaError(self.condition or "remote-server-timeout", text=text[:500])
+
+    def bounce(self) -> None:
+        """All that waits comes back to its senders."""
+        error = self._error()
+        for _, transit in self._takeAll():
+            giveBack(transit, error)
+
+    # -- attempts ----------------------------------------------------------------------------------
+
+    def stream(self) -> Deferred[ServerLink]:
+        """A stream to that server that we have opened, whoever may send on it; fails with `Unreachable`."""
+        hope: Deferred[ServerLink] = Deferred()
+        self._hopes.append(hope)
+        self._start()
+        return hope
+
+    def _start(self) -> None:
+        if self._attempt is not None or self._timer is not None:
+            return
+        attempt = self._attempt = self._federation.obtain(self.local, self.remote)
+        attempt.addCallback(self._reached).addErrback(self._failed)
+
+    def _reached(self, link: ServerLink) -> Deferred[None] | None:
+        """There is a stream; if stanzas wait, it has to carry the pair."""
+        hopes, self._hopes = self._hopes, []
+        for hope in hopes:
+            hope.callback(link)
+        if not self._waiting:
+            self._attempt = None
+            return None
+        return link.prove(self.local, self.remote).addCallback(lambda _: self._proved(link))
+
+    def _proved(self, link: ServerLink) -> None:
+        self._attempt = None
+        link.begin(self)
+
+    def use(self, link: ServerLink) -> None:
+        """From now on this link carries the pair; what waits goes first."""
+        if self.link is not None or link.ended:
+            return
+        self.link = link
+        self._cancel()
+        self.failures, self.pausedUntil, self.reason, self.condition = 0, 0.0, "", ""
+        for data, transit in self._takeAll():
+            link.carry(data, transit)
+
+    def lost(self, reason: str) -> None:
+        """The link is gone: what waits needs another one."""
+        self.link = None
+        self.reason = reason
+        if self._waiting or self.suspension is not None:
+            self._start()
+        else:
+            self._federation.forgetIdle(self)
+
+    def _failed(self, failure: Failure) -> None:
+        """The attempt came to nothing."""
+        self._attempt = None
+        error = failure.value
+        if isinstance(error, CancelledError):
+            error = Unreachable("no answer within the time")
+        elif not isinstance(error, Unreachable):
+            error = Unreachable(f"incident {logIncident('an attempt to reach another server failed', failure)}")
+        self.failures += 1
+        self.reason, self.condition = error.reason, error.condition
+        self._federation.failed(self, error)
+        hopes, self._hopes = self._hopes, []
+        for hope in hopes:
+            hope.errback(error)
+        if self.link is None:
+            self._pause(error.lasting)
+
+    def _pause(self, lasting: bool) -> None:
+        """Try again soon if somebody can wait so long, else give up for a while."""
+        federation, policy = self._federation, self._federation.policy
+        now = federation.clock.seconds()
+        longest = min(policy.longestPause, FIRST_PAUSE * 2.0 ** min(self.failures - 1, 20))
+        # Not all at the same time, when many became unreachable together.
+        pause = longest * (0.75 + secrets.randbelow(250) / 1000)
+        left = self._waiting[0][2] + policy.queueTime - now if self._waiting else 0.0
+        if left > 0 and not lasting:
+            self._timer = federation.clock.callLater(min(pause, left), self._again)
+            return
+        self.pausedUntil = now + pause
+        self._dropSuspension()
+        self.bounce()
+
+    def _again(self) -> None:
+        self._timer = None
+        self._start()
+
+    def _cancel(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _dropSuspension(self) -> None:
+        suspension, self.suspension = self.suspension, None
+        if suspension is not None:
+            self.putBack(suspension.parcels())
+
+    def stop(self, error: Unreachable) -> None:
+        """The server stops, or this pair is none of ours any more."""
+        self._cancel()
+        self.reason, self.condition = error.reason, error.condition
+        self._dropSuspension()
+        attempt, self._attempt = self._attempt, None
+        if attempt is not None:
+            attempt.cancel()
+        self._cancel()
+        self.bounce()
+
+
+def giveBack(transit: Transit, error: StanzaError) -> None:
+    """A stanza could not be brought to the other server: its sender is told."""
+    transit.host.bounce(transit, error)
+    if transit.kind == "message":
+        transit.finish()
