@@ -11,11 +11,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.load import chat, durable, login, presence
+from benchmarks.load import chat, component, durable, login, presence
+from benchmarks.load.certificates import selfSigned
 from benchmarks.load.crowd import RING, fillRosters
 from benchmarks.load.dialogue import Target
 from benchmarks.load.link import LoadError
-from benchmarks.load.local import DOMAIN, LocalServer
+from benchmarks.load.local import LocalServer
+from benchmarks.load.place import DOMAIN, newPlace
 from benchmarks.load.result import Result
 
 #: The contacts of everybody; those of the presence ring have more.
@@ -57,6 +59,8 @@ WORKLOADS: dict[str, Workload] = {
     "chat-tls": Workload(lambda target, pid, o: chat.chat(target, pid, o.seconds), True, _pairs),
     "rate": Workload(lambda target, pid, o: chat.rate(target, pid, o.seconds, o.rate), False, _pairs),
     "sm": Workload(lambda target, pid, o: durable.sm(target, pid, o.seconds), False, _pairs),
+    "component": Workload(lambda target, pid, o: component.component(target, pid, o.seconds), False, _pairs),
+    "component-from": Workload(lambda target, pid, o: component.componentFrom(target, pid, o.seconds), False, _pairs),
     "offline": Workload(lambda target, pid, o: durable.offline(target, pid, o.seconds), False, _offline),
     "presence": Workload(lambda target, pid, o: presence.presence(target, pid, o.seconds), False, _ring),
     "login": Workload(lambda target, pid, o: login.login(target, pid, o.logins), False, _logins),
@@ -118,7 +122,9 @@ def _server(options: argparse.Namespace, stack: ExitStack) -> LocalServer | None
     if options.port is not None:
         return None
     folder = options.folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="xmppservice-bench-")))
-    server = LocalServer(folder.resolve(), options.password, options.profile and options.profile.resolve())
+    (folder / "certs").mkdir(parents=True, exist_ok=True)
+    place = newPlace(folder.resolve(), selfSigned(folder.resolve() / "certs", DOMAIN))
+    server = LocalServer(place, options.password, options.profile and options.profile.resolve())
     stack.callback(server.stop)
     start = time.perf_counter()
     new = server.importUsers(usersOf(options))
@@ -133,8 +139,10 @@ def usersOf(options: argparse.Namespace) -> list[int]:
 
 
 def _target(options: argparse.Namespace, server: LocalServer | None, tls: bool) -> Target:
-    port, tlsPort = (server.port, server.tlsPort) if server else (options.port, options.tls_port)
-    return Target("127.0.0.1", port, tlsPort, options.domain, options.password, options.tls_kind if tls else "none")
+    port, tlsPort = (server.place.port, server.place.tlsPort) if server else (options.port, options.tls_port)
+    service = server.place.service if server else None
+    kind = options.tls_kind if tls else "none"
+    return Target("127.0.0.1", port, tlsPort, options.domain, options.password, kind, service=service)
 
 
 def _runAll(options: argparse.Namespace, server: LocalServer | None) -> tuple[list[Result], int]:

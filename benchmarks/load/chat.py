@@ -7,10 +7,11 @@ comparison: numbers must arrive complete and in order (RFC 6120 section 10.1).
 import re
 import time
 from collections.abc import Sequence
+from typing import Protocol
 
 from benchmarks.load.crowd import Crowd, crowd
 from benchmarks.load.dialogue import Session, Target
-from benchmarks.load.link import LoadError
+from benchmarks.load.link import Link, LoadError
 from benchmarks.load.result import Result, Watch
 
 PAIRS = 50
@@ -53,21 +54,33 @@ class Book:
         self.problems: list[str] = []
 
 
+class End(Protocol):
+    """Who sends or receives: a session, or an address of a component."""
+
+    user: str
+    jid: bytes
+    link: Link
+
+
 class Pair:
     """One sender, one receiver."""
 
     __slots__ = ("_between", "_head", "_rest", "_tail", "_times", "book", "got", "receiver", "sender", "sent")
 
-    def __init__(self, sender: Session, receiver: Session, book: Book) -> None:
+    def __init__(self, sender: End, receiver: End, book: Book) -> None:
         self.sender, self.receiver, self.book = sender, receiver, book
         self.sent = self.got = 0
         self._times: list[float] = []
         self._rest = b""
-        self._head = b"<message to='" + receiver.jid + b"' type='chat' id='lg"
+        self._head = self.head()
         self._tail = b"'><body>" + BODY + b"</body></message>"
         self._between = self._tail + self._head
         receiver.link.ready = self.received
         sender.link.ready = self.returned
+
+    def head(self) -> bytes:
+        """A message up to its number."""
+        return b"<message to='" + self.receiver.jid + b"' type='chat' id='lg"
 
     def send(self, count: int, now: float) -> None:
         """Send ``count`` messages at once."""
@@ -123,12 +136,11 @@ def drain(people: Crowd, pairs: Sequence[Pair], book: Book) -> None:
             book.problems.append(f"{pair.receiver.user} got {pair.got} of {pair.sent}")
 
 
-def measured(people: Crowd, book: Book, pid: int, seconds: float, least: int = 0) -> tuple[Watch, int, list[float]]:
+def measured(people: Crowd, book: Book, watch: Watch, seconds: float, least: int = 0) -> tuple[Watch, int, list[float]]:
     """Warm up, then watch ``seconds`` of a running exchange: (watch, deliveries, latencies).
 
     Up to ten times as long if fewer than ``least`` deliveries were made: a slow server makes them in bursts.
     """
-    watch = Watch(pid)
     people.loop.pause(WARM_UP)
     book.samples.clear()
     book.acks.clear()
@@ -148,7 +160,7 @@ def chat(target: Target, pid: int, seconds: float) -> Result:
         pairs = pairsOf(live, book)
         for pair in pairs:
             pair.send(WINDOW, time.perf_counter())
-        watch, count, samples = measured(people, book, pid, seconds)
+        watch, count, samples = measured(people, book, Watch(pid), seconds)
         drain(people, pairs, book)
     return watch.fill(Result("chat", target.tls, "msg", problems=book.problems), count, samples)
 

@@ -29,11 +29,11 @@ class Crowd:
     def __init__(self, target: Target) -> None:
         self.target = target
         self.loop = Loop()
-        self._context: ssl.SSLContext = clientContext()
+        self.context: ssl.SSLContext = clientContext()
 
     def session(self, number: int, resource: str = "bench", sm: bool = False) -> Session:
         """A session of user ``number``, not yet open."""
-        return Session(self.loop, self.target, self._context, f"user{number}", resource, sm)
+        return Session(self.loop, self.target, self.context, f"user{number}", resource, sm)
 
     def openAll(
         self, sessions: Iterable[Session], take: Callable[[Session], None] | None = None, limit: float = 300.0

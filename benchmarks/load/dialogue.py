@@ -29,6 +29,15 @@ STREAM_ERROR = b"<stream:error"
 CLOSED = re.compile(rb"</stream:stream>")
 
 
+@dataclass(frozen=True)
+class Service:
+    """An external component that the server expects and the generator plays (XEP-0114)."""
+
+    domain: str
+    port: int
+    secret: str
+
+
 @dataclass
 class Target:
     """Where the server is and how to speak to it; ``tls`` is "none", "starttls" or "direct"."""
@@ -40,6 +49,7 @@ class Target:
     password: str
     tls: str = "none"
     mechanism: str = "SCRAM-SHA-1"
+    service: Service | None = None
 
 
 def clientContext() -> ssl.SSLContext:

@@ -9,7 +9,7 @@ from benchmarks.load.crowd import Crowd, acknowledge, crowd, settle
 from benchmarks.load.dialogue import ASKED, STANZA, Session, Target
 from benchmarks.load.link import LoadError
 from benchmarks.load.meter import percentile
-from benchmarks.load.result import Result
+from benchmarks.load.result import Result, Watch
 
 #: An acknowledgement is asked for every so many messages.
 EVERY = 10
@@ -58,6 +58,9 @@ class AckedPair(Pair):
     """A pair with stream management on both sides."""
 
     __slots__ = ("requests",)
+
+    sender: Session
+    receiver: Session
 
     def __init__(self, sender: Session, receiver: Session, book: Book) -> None:
         super().__init__(sender, receiver, book)
@@ -121,7 +124,7 @@ def sm(target: Target, pid: int, seconds: float) -> Result:
         pairs = [AckedPair(live[2 * n], live[2 * n + 1], book) for n in range(PAIRS)]
         for pair in pairs:
             pair.send(WINDOW, time.perf_counter())
-        watch, count, samples = measured(people, book, pid, seconds)
+        watch, count, samples = measured(people, book, Watch(pid), seconds)
         acks = list(book.acks)
         drain(people, pairs, book)
         _finish(people, [pair.requests for pair in pairs], book)
@@ -201,7 +204,7 @@ def offline(target: Target, pid: int, seconds: float) -> Result:
             senders = [_Depositor(session, number, book) for number, session in enumerate(live)]
             for sender in senders * BATCHES:
                 sender.send()
-            watch, count, _ = measured(people, book, pid, seconds, 2 * BATCHES * EVERY * PAIRS)
+            watch, count, _ = measured(people, book, Watch(pid), seconds, 2 * BATCHES * EVERY * PAIRS)
             acks = list(book.acks)
             book.sending = False
             _finish(people, [sender.requests for sender in senders], book)

@@ -1,25 +1,16 @@
 """Starts the real server in a folder of its own, with users, and stops it again."""
 
-import datetime
-import ipaddress
 import os
-import secrets
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-
 from benchmarks.load.link import LoadError
-
-DOMAIN = "localhost"
+from benchmarks.load.place import Place
 
 _ROOT = Path(__file__).resolve().parents[2]
 
@@ -30,43 +21,28 @@ data = "var"
 url = "sqlite"
 
 [listen]
-c2s = ["tcp:{port}:interface=127.0.0.1"]
-c2s_tls = ["tcp:{tlsPort}:interface=127.0.0.1"]
+c2s = ["tcp:{place.port}:interface=127.0.0.1"]
+c2s_tls = ["tcp:{place.tlsPort}:interface=127.0.0.1"]
+component = ["tcp:{place.service.port}:interface=127.0.0.1"]
 
 [tls]
 policy = "optional"
-certificates = "certs"
+certificates = "{place.certificate.chain.parent}"
 
 [limits]
 enabled = false
 
-[hosts."{domain}"]
+[hosts."{place.domain}"]
+
+[ports."{place.service.domain}"]
+kind = "component"
+secret_file = "component.secret"
 """
 
 
-def freePort() -> int:
-    """A port on loopback that nobody listens on now, and that the kernel gives to no outgoing connection.
-
-    A server that is stopped and started again must find its port free beside thousands of client connections.
-    """
-    lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    for _ in range(100):
-        port = 10_000 + secrets.randbelow(max(1, lowest - 10_000))
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        return port
-    raise LoadError(f"no free port between 10000 and {lowest}")
-
-
-@dataclass(frozen=True)
-class Certificate:
-    """Two PEM files."""
-
-    chain: Path
-    key: Path
+def configuration(place: Place) -> str:
+    """The text of our server's configuration."""
+    return _CONFIG.format(place=place)
 
 
 class LocalServer:
@@ -75,18 +51,16 @@ class LocalServer:
     TLS is optional and limits are off; the database is an SQLite file, so that acknowledgements wait for the disk.
     """
 
-    def __init__(self, folder: Path, password: str, profile: Path | None = None) -> None:
-        self.folder, self.password = folder, password
+    def __init__(self, place: Place, password: str, profile: Path | None = None) -> None:
+        self.place, self.password = place, password
+        self.folder = place.folder
         self._profile = profile
-        self.port, self.tlsPort = freePort(), freePort()
         self.pid = 0
         self._process: subprocess.Popen[bytes] | None = None
-        self._config = folder / "bench.toml"
-        (folder / "certs").mkdir(parents=True, exist_ok=True)
-        text = _CONFIG.format(port=self.port, tlsPort=self.tlsPort, domain=DOMAIN)
-        self._config.write_text(text)
-        self._config.chmod(0o600)
-        certificate(folder / "certs")
+        self._config = place.folder / "bench.toml"
+        place.folder.mkdir(parents=True, exist_ok=True)
+        _private(self._config, configuration(place))
+        _private(place.folder / "component.secret", place.service.secret)
 
     def importUsers(self, numbers: Iterable[int]) -> int:
         """Create the users that an earlier run in this folder has not created; the server must be down."""
@@ -95,7 +69,7 @@ class LocalServer:
         new = [name for number in numbers if (name := f"user{number}") not in have]
         if new:
             listing = self.folder / "users.tsv"
-            listing.write_text("".join(f"{name}@{DOMAIN}\t{self.password}\n" for name in new))
+            listing.write_text("".join(f"{name}@{self.place.domain}\t{self.password}\n" for name in new))
             listing.chmod(0o600)
             self._command("xmppctl", "--config", str(self._config), "user", "import", str(listing))
             done.write_text("\n".join(sorted(have | set(new))))
@@ -111,7 +85,7 @@ class LocalServer:
             )
         self.pid = self._process.pid
         end = time.perf_counter() + limit
-        while not (_listens(self.port) and _listens(self.tlsPort)):
+        while not (_listens(self.place.port) and _listens(self.place.tlsPort)):
             if self._process.poll() is not None or time.perf_counter() > end:
                 tail = (self.folder / "server.log").read_text(errors="replace")[-2000:]
                 self.stop()
@@ -166,34 +140,8 @@ def _listens(port: int) -> bool:
     return True
 
 
-def certificate(folder: Path) -> Certificate:
-    """A self-signed P-256 certificate for the benchmark's host, made once in each folder."""
-    files = Certificate(folder / f"{DOMAIN}.crt", folder / f"{DOMAIN}.key")
-    if not files.key.exists():
-        _issue(files)
-    return files
-
-
-def _issue(files: Certificate) -> None:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, DOMAIN)])
-    now = datetime.datetime.now(datetime.UTC)
-    names = [x509.DNSName(DOMAIN), x509.IPAddress(ipaddress.IPv4Address("127.0.0.1"))]
-    issued = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=365))
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    files.chain.write_bytes(issued.public_bytes(serialization.Encoding.PEM))
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    descriptor = os.open(files.key, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as out:
-        out.write(private)
+def _private(path: Path, text: str) -> None:
+    """Write a file that only we may read."""
+    path.touch(0o600)
+    path.chmod(0o600)
+    path.write_text(text)

@@ -10,7 +10,7 @@ from benchmarks.load.crowd import RING, Crowd, crowd, settle
 from benchmarks.load.dialogue import Session, Target
 from benchmarks.load.link import LoadError
 from benchmarks.load.meter import Memory, calibrate, readCpu, readMemory
-from benchmarks.load.result import Result
+from benchmarks.load.result import Result, Watch
 
 #: The ring with many contacts, how many, and how many changes are on the way at once.
 FIRST, CONTACTS = 5000, 50
@@ -80,7 +80,7 @@ def presence(target: Target, pid: int, seconds: float) -> Result:
         fan = _Fan(people, live, book)
         for _ in range(FLYING):
             fan.change()
-        watch, count, samples = measured(people, book, pid, seconds)
+        watch, count, samples = measured(people, book, Watch(pid), seconds)
         book.sending = False
         try:
             people.loop.run(lambda: fan.finished == len(fan.counts), 30.0, 5.0)

@@ -52,24 +52,28 @@ class Result:
 
 
 class Watch:
-    """Takes server CPU, own CPU and wall time between `start` and `stop`."""
+    """Takes the servers' CPU, own CPU and wall time between `start` and `stop`."""
 
-    def __init__(self, pid: int) -> None:
-        self._pid = pid
+    def __init__(self, *pids: int) -> None:
+        self._pids = pids
         self._calibration = calibrate()
 
     def start(self) -> None:
         """The measured part begins."""
         gc.collect()
         gc.disable()
-        self._own, self._time, self._cpu = time.process_time(), time.perf_counter(), readCpu(self._pid)
+        self._own, self._time = time.process_time(), time.perf_counter()
+        self._cpu = [readCpu(pid) for pid in self._pids]
 
     def stop(self) -> None:
         """The measured part ends."""
-        cpu = readCpu(self._pid)
+        cpus = [readCpu(pid) for pid in self._pids]
         self.seconds = time.perf_counter() - self._time
         self.own = time.process_time() - self._own
-        self.main, self.children = cpu.since(self._cpu)
+        #: What each server has used, its children included.
+        spent = [cpu.since(then) for cpu, then in zip(cpus, self._cpu, strict=True)]
+        self.each = [main + children for main, children in spent]
+        self.main, self.children = (sum(part) for part in zip(*spent, strict=True))
         gc.enable()
 
     def fill(self, result: Result, count: int, samples: list[float]) -> Result:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.load.link import LoadError
-from benchmarks.load.local import DOMAIN, Certificate, freePort
+from benchmarks.load.place import DOMAIN, Federation, Place
 from benchmarks.peers.process import Process, listens
 
 #: The virtual machine's arguments that Debian's `ejabberdctl` gives.
@@ -48,24 +48,31 @@ SHIPPED = ALIKE | {
 }
 
 #: A backlog of 5, the default, drops connections when 32 come at once; the client then tries again a second later.
-_LISTENER = 'ip: "127.0.0.1", module: ejabberd_c2s, shaper: none, max_stanza_size: 262144, backlog: 4096'
+_COMMON = 'ip: "127.0.0.1", backlog: 4096'
+_C2S = f"{_COMMON}, module: ejabberd_c2s, shaper: none, max_stanza_size: 262144"
+_FEDERATION = """\
+  - {{ port: {port}, module: ejabberd_s2s_in, shaper: none, max_stanza_size: 262144, {common} }}
+s2s_use_starttls: {starttls}
+ca_file: "{authority}"
+"""
 
 _CONFIG = """\
-hosts: ["{domain}"]
+hosts: ["{place.domain}"]
 loglevel: warning
 log_rotate_count: 0
-certfiles: ["{certificate}"]
+certfiles: ["{place.folder}/both.pem"]
 auth_method: internal
 auth_password_format: scram
 auth_scram_hash: sha
 disable_sasl_mechanisms: ["digest-md5", "X-OAUTH2"]
 sql_type: sqlite
-sql_database: "{folder}/ejabberd.sqlite"
+sql_database: "{place.folder}/ejabberd.sqlite"
 cache_size: 1000000
 listen:
-  - {{ port: {port}, starttls: true, {common} }}
-  - {{ port: {tlsPort}, tls: true, {common} }}
-shaper_rules:
+  - {{ port: {place.port}, starttls: true, {c2s} }}
+  - {{ port: {place.tlsPort}, tls: true, {c2s} }}
+  - {{ port: {place.service.port}, module: ejabberd_service, {common}, hosts: {{ {component} }} }}
+{federation}shaper_rules:
   max_user_sessions: 1000
   max_user_offline_messages: 1000000
 modules:
@@ -82,25 +89,37 @@ class EjabberdKind:
     offlineSql: bool = False
 
 
-def configuration(kind: EjabberdKind, folder: Path, port: int, tlsPort: int, certificate: Path) -> str:
+def configuration(kind: EjabberdKind, place: Place) -> str:
     """The text of ``ejabberd.yml``."""
     modules = dict(kind.modules)
+    met, service = place.federation, place.service
+    if met is not None and not met.encrypted:
+        modules["mod_s2s_dialback"] = "{}"
     if kind.offlineSql:
         modules["mod_offline"] = _OFFLINE.replace("{", "{ db_type: sql,", 1)
     return _CONFIG.format(
-        domain=DOMAIN,
-        folder=folder,
-        port=port,
-        tlsPort=tlsPort,
-        common=_LISTENER,
-        certificate=certificate,
+        place=place,
+        c2s=_C2S,
+        common=_COMMON,
+        component=f'"{service.domain}": {{ password: "{service.secret}" }}',
+        federation=_federation(met) if met else "",
         modules="\n".join(f"  {name}: {options}" for name, options in sorted(modules.items())),
     )
 
 
-def plan(password: str, contacts: dict[int, list[int]]) -> str:
+def _federation(met: Federation) -> str:
+    starttls = "required" if met.encrypted else "false"
+    return _FEDERATION.format(port=met.port, common=_COMMON, starttls=starttls, authority=met.authority)
+
+
+def names(met: Federation) -> str:
+    """The virtual machine's resolver: our name server and nothing else, no files."""
+    return f"{{nameserver, {{127,0,0,1}}, {met.resolver}}}.\n{{lookup, [dns]}}.\n"
+
+
+def plan(password: str, contacts: dict[int, list[int]], domain: str = DOMAIN) -> str:
     """The file of Erlang terms that ``fill.erl`` reads."""
-    lines = [f'{{password, <<"{DOMAIN}">>, <<"{password}">>}}.']
+    lines = [f'{{password, <<"{domain}">>, <<"{password}">>}}.']
     for number, others in contacts.items():
         names = ", ".join(f'<<"user{other}">>' for other in others)
         lines.append(f'{{user, <<"user{number}">>, [{names}]}}.')
@@ -110,22 +129,24 @@ def plan(password: str, contacts: dict[int, list[int]]) -> str:
 class Ejabberd:
     """One private ejabberd."""
 
-    def __init__(self, name: str, folder: Path, password: str, kind: EjabberdKind, certificate: Certificate) -> None:
-        self.name, self.folder, self.password, self.kind = name, folder, password, kind
-        self.port, self.tlsPort = freePort(), freePort()
+    def __init__(self, name: str, place: Place, password: str, kind: EjabberdKind) -> None:
+        self.name, self.place, self.password, self.kind = name, place, password, kind
+        self.folder = folder = place.folder
         self.pid = 0
         folder.mkdir(parents=True)
         both = folder / "both.pem"
-        both.write_bytes(certificate.chain.read_bytes() + certificate.key.read_bytes())
+        both.write_bytes(place.certificate.chain.read_bytes() + place.certificate.key.read_bytes())
         both.chmod(0o600)
+        if place.federation is not None:
+            (folder / "inetrc").write_text(names(place.federation))
         self._config = folder / "ejabberd.yml"
-        self._config.write_text(configuration(kind, folder, self.port, self.tlsPort, both))
+        self._config.write_text(configuration(kind, place))
         self._process = Process(folder / "output.log")
 
     def prepare(self, contacts: dict[int, list[int]]) -> None:
         """Run it once, to fill its database."""
         (self.folder / "code").mkdir()
-        (self.folder / "plan").write_text(plan(self.password, contacts))
+        (self.folder / "plan").write_text(plan(self.password, contacts, self.place.domain))
         done = subprocess.run(
             ["erlc", "-o", str(self.folder / "code"), str(Path(__file__).with_name("fill.erl"))],
             capture_output=True,
@@ -166,8 +187,10 @@ class Ejabberd:
             "PEER_PLAN": planFile,
             "PEER_READY": str(ready),
         }
+        if self.place.federation is not None:
+            environment["ERL_INETRC"] = str(self.folder / "inetrc")
         self.pid = self._process.start(
-            command, lambda: ready.exists() and listens(self.port) and listens(self.tlsPort), environment
+            command, lambda: ready.exists() and listens(self.place.port) and listens(self.place.tlsPort), environment
         )
 
     def stop(self) -> None:

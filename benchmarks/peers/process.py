@@ -10,15 +10,14 @@ from pathlib import Path
 from typing import Protocol
 
 from benchmarks.load.link import LoadError
+from benchmarks.load.place import Place
 
 
 class Peer(Protocol):
     """What the comparison needs of a server, ours or another."""
 
     name: str
-    #: Ports on 127.0.0.1: plain with STARTTLS, and direct TLS.
-    port: int
-    tlsPort: int
+    place: Place
 
     @property
     def pid(self) -> int:

@@ -4,10 +4,10 @@ import hashlib
 import hmac
 import os
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
-from benchmarks.load.local import DOMAIN, Certificate, freePort
+from benchmarks.load.place import DOMAIN, Federation, Place
 from benchmarks.peers.process import Process, listens
 
 #: What Prosody's own `util.sasl.scram` writes by default in this version.
@@ -30,26 +30,42 @@ network_settings = { nagle = false; tcp_backlog = 4096 }
 """
 
 _CONFIG = """\
-data_path = "{folder}/data"
-pidfile = "{folder}/prosody.pid"
+data_path = "{place.folder}/data"
+pidfile = "{place.folder}/prosody.pid"
 run_as_root = {root}
 modules_enabled = {{ {modules} }}
-modules_disabled = {{ "s2s"; "s2s_auth_certs"; "limits" }}
+modules_disabled = {{ {disabled} }}
 c2s_require_encryption = false
 allow_unencrypted_plain_auth = true
 authentication = "internal_hashed"
 storage = {{ {storage} }}
-sql = {{ driver = "SQLite3"; database = "{folder}/prosody.sqlite" }}
+sql = {{ driver = "SQLite3"; database = "{place.folder}/prosody.sqlite" }}
 interfaces = {{ "127.0.0.1" }}
-c2s_ports = {{ {port} }}
-c2s_direct_tls_ports = {{ {tlsPort} }}
+c2s_ports = {{ {place.port} }}
+c2s_direct_tls_ports = {{ {place.tlsPort} }}
 http_ports = {{ }}
 https_ports = {{ }}
-certificates = "{certificates}"
-ssl = {{ certificate = "{certificate}"; key = "{key}" }}
-log = {{ warn = "{folder}/prosody.log" }}
-{tuning}
-VirtualHost "{domain}"
+component_ports = {{ {place.service.port} }}
+component_interfaces = {{ "127.0.0.1" }}
+certificates = "{place.certificate.chain.parent}"
+ssl = {{ certificate = "{place.certificate.chain}"; key = "{place.certificate.key}"{authority} }}
+log = {{ warn = "{place.folder}/prosody.log" }}
+{tuning}{federation}
+VirtualHost "{place.domain}"
+
+Component "{place.service.domain}"
+component_secret = "{place.service.secret}"
+"""
+
+#: Without `module-config` the resolver wants signatures up to the root; it does not ask loopback unless told so.
+_FEDERATION = """s2s_ports = {{ {port} }}
+s2s_secure_auth = {encrypted}
+s2s_require_encryption = {encrypted}
+use_ipv6 = false
+unbound = {{
+  resolvconf = false; forward = {{ "127.0.0.1@{resolver}" }};
+  options = {{ ["module-config:"] = "iterator"; ["do-not-query-localhost:"] = "no" }}
+}}
 """
 
 
@@ -62,21 +78,34 @@ class ProsodyKind:
     offlineStore: str = "internal"
 
 
-def configuration(kind: ProsodyKind, folder: Path, port: int, tlsPort: int, certificate: Certificate) -> str:
+def configuration(kind: ProsodyKind, place: Place) -> str:
     """The text of ``prosody.cfg.lua``."""
+    met, modules, disabled = place.federation, kind.modules.split(), ["limits"]
+    if met is None:
+        disabled += ["s2s", "s2s_auth_certs"]
+    elif met.encrypted:
+        modules.append("dialback")
+    else:
+        modules = [name for name in modules if name != "tls"] + ["dialback"]
+        disabled.append("tls")
     return _CONFIG.format(
-        folder=folder,
+        place=place,
         root="true" if os.geteuid() == 0 else "false",
-        modules="; ".join(f'"{name}"' for name in kind.modules.split()),
+        modules=_list(modules),
+        disabled=_list(disabled),
         storage=f'offline = "{kind.offlineStore}"' if kind.offlineStore != "internal" else "",
-        port=port,
-        tlsPort=tlsPort,
-        certificates=certificate.chain.parent,
-        certificate=certificate.chain,
-        key=certificate.key,
+        authority=f'; cafile = "{met.authority}"' if met else "",
         tuning=kind.tuning,
-        domain=DOMAIN,
+        federation=_federation(met) if met else "",
     )
+
+
+def _list(names: Iterable[str]) -> str:
+    return "; ".join(f'"{name}"' for name in names)
+
+
+def _federation(met: Federation) -> str:
+    return _FEDERATION.format(port=met.port, encrypted=str(met.encrypted).lower(), resolver=met.resolver)
 
 
 def account(password: str, salt: bytes) -> str:
@@ -90,10 +119,10 @@ def account(password: str, salt: bytes) -> str:
     )
 
 
-def roster(contacts: list[int]) -> str:
+def roster(contacts: list[int], domain: str = DOMAIN) -> str:
     """One user's roster: mutual subscriptions."""
     items = "".join(
-        f'["user{number}@{DOMAIN}"] = {{ ["subscription"] = "both"; ["groups"] = {{}}; }};\n' for number in contacts
+        f'["user{number}@{domain}"] = {{ ["subscription"] = "both"; ["groups"] = {{}}; }};\n' for number in contacts
     )
     return f'return {{\n[false] = {{ ["version"] = 1; ["pending"] = {{}}; }};\n{items}}};\n'
 
@@ -101,29 +130,31 @@ def roster(contacts: list[int]) -> str:
 class Prosody:
     """One private Prosody."""
 
-    def __init__(self, name: str, folder: Path, password: str, kind: ProsodyKind, certificate: Certificate) -> None:
-        self.name, self.folder, self.password = name, folder, password
-        self.port, self.tlsPort = freePort(), freePort()
+    def __init__(self, name: str, place: Place, password: str, kind: ProsodyKind) -> None:
+        self.name, self.place, self.password = name, place, password
         self.pid = 0
-        folder.mkdir(parents=True)
-        self._config = folder / "prosody.cfg.lua"
-        self._config.write_text(configuration(kind, folder, self.port, self.tlsPort, certificate))
-        self._process = Process(folder / "output.log")
+        place.folder.mkdir(parents=True)
+        self._config = place.folder / "prosody.cfg.lua"
+        self._config.write_text(configuration(kind, place))
+        self._process = Process(place.folder / "output.log")
 
     def prepare(self, contacts: dict[int, list[int]]) -> None:
         """Write the files of all users; one salt for all, so that the client derives its keys once."""
-        accounts, rosters = (self.folder / "data" / DOMAIN / store for store in ("accounts", "roster"))
+        # Prosody writes what is neither letter nor digit as %xx.
+        name = "".join(letter if letter.isalnum() else f"%{ord(letter):02x}" for letter in self.place.domain)
+        data = self.place.folder / "data" / name
+        accounts, rosters = (data / store for store in ("accounts", "roster"))
         accounts.mkdir(parents=True)
         rosters.mkdir(parents=True)
         text = account(self.password, secrets.token_hex(16).encode())
         for number, others in contacts.items():
             (accounts / f"user{number}.dat").write_text(text)
-            (rosters / f"user{number}.dat").write_text(roster(others))
+            (rosters / f"user{number}.dat").write_text(roster(others, self.place.domain))
 
     def start(self) -> None:
         """Start in the foreground."""
         command = ["/usr/bin/prosody", "-F", "--config", str(self._config)]
-        self.pid = self._process.start(command, lambda: listens(self.port) and listens(self.tlsPort), {})
+        self.pid = self._process.start(command, lambda: listens(self.place.port) and listens(self.place.tlsPort), {})
 
     def stop(self) -> None:
         """Stop; safe to call twice."""

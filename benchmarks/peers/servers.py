@@ -4,10 +4,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.load.certificates import selfSigned
 from benchmarks.load.crowd import RING, crowd, fillRosters
 from benchmarks.load.dialogue import Target
 from benchmarks.load.link import LoadError
-from benchmarks.load.local import DOMAIN, LocalServer, certificate
+from benchmarks.load.local import LocalServer
+from benchmarks.load.place import DOMAIN, Place, newPlace
 from benchmarks.peers import ejabberd, prosody
 from benchmarks.peers.ejabberd import NO_BUSY_WAIT, Ejabberd, EjabberdKind
 from benchmarks.peers.process import Peer
@@ -48,10 +50,9 @@ OWN = COLUMNS[0].name
 class Own:
     """Our own server, with the interface of the others."""
 
-    def __init__(self, folder: Path) -> None:
-        self.name = OWN
-        self._server = LocalServer(folder, PASSWORD)
-        self.port, self.tlsPort = self._server.port, self._server.tlsPort
+    def __init__(self, place: Place) -> None:
+        self.name, self.place = OWN, place
+        self._server = LocalServer(place, PASSWORD)
 
     @property
     def pid(self) -> int:
@@ -62,7 +63,7 @@ class Own:
         """Import the users; subscribe them to each other over the protocol."""
         self._server.importUsers(contacts)
         self.start()
-        for first in sorted({number - number % RING for number in contacts}):
+        for first in sorted({number - number % RING for number, others in contacts.items() if others}):
             fillRosters(target(self, "none"), first, len(contacts[first]))
         self.stop()
 
@@ -77,23 +78,23 @@ class Own:
 
 def target(server: Peer, tls: str) -> Target:
     """Where the generator finds a server; all are asked for the same mechanism."""
-    return Target("127.0.0.1", server.port, server.tlsPort, DOMAIN, PASSWORD, tls, "SCRAM-SHA-1")
+    place = server.place
+    return Target("127.0.0.1", place.port, place.tlsPort, place.domain, PASSWORD, tls, "SCRAM-SHA-1", place.service)
 
 
 def build(names: Iterable[str], folder: Path, modules: str) -> dict[str, Peer]:
     """The chosen servers, configured in folders of their own below ``folder``, nothing started."""
     (folder / "certificate").mkdir()
-    files = certificate(folder / "certificate")
+    files = selfSigned(folder / "certificate", DOMAIN)
+    return {name: make(name, newPlace(folder / name, files), modules) for name in names}
+
+
+def make(name: str, place: Place, modules: str) -> Peer:
+    """One server, configured, not started."""
     prosodies, ejabberds = _prosodies(modules), _ejabberds(modules)
-    built: dict[str, Peer] = {}
-    for name in names:
-        if name in prosodies:
-            built[name] = Prosody(name, folder / name, PASSWORD, prosodies[name], files)
-        elif name in ejabberds:
-            built[name] = Ejabberd(name, folder / name, PASSWORD, ejabberds[name], files)
-        else:
-            built[name] = Own(folder / name)
-    return built
+    if name in prosodies:
+        return Prosody(name, place, PASSWORD, prosodies[name])
+    return Ejabberd(name, place, PASSWORD, ejabberds[name]) if name in ejabberds else Own(place)
 
 
 def _prosodies(modules: str) -> dict[str, ProsodyKind]:

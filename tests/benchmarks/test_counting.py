@@ -1,5 +1,6 @@
 """What the generator sends, it must find again, and it must notice what is lost, doubled or out of order."""
 
+import hashlib
 import select
 import socket
 import time
@@ -8,8 +9,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from benchmarks.load.chat import Book, Pair
+from benchmarks.load.component import Address, Component, From, Toward
 from benchmarks.load.crowd import absorb
-from benchmarks.load.dialogue import Session, Target, clientContext
+from benchmarks.load.dialogue import Service, Session, Target, clientContext
 from benchmarks.load.durable import AckedPair
 from benchmarks.load.link import Link, LoadError, Loop
 
@@ -29,7 +31,11 @@ class Wire:
     def _session(self, target: Target, user: str) -> tuple[Session, socket.socket]:
         session = Session(self.loop, target, clientContext(), user)
         session.link = Link(self.loop, target.host, target.port)
-        return session, self._listener.accept()[0]
+        return session, self.accept()
+
+    def accept(self) -> socket.socket:
+        """The server's end of a new connection."""
+        return self._listener.accept()[0]
 
     def carry(self, twist: Twist = bytes, pieces: int = 1) -> bytes:
         """Hand what the sender sent to the receiver, in pieces, and let it read; returns what passed."""
@@ -155,6 +161,51 @@ def testReceiverAnswersWithWhatCameBefore(wire: Wire) -> None:
     wire.carry(lambda data: data.replace(end, end + request, 2), pieces=5)
     assert take(wire.toReceiver) == b"<a xmlns='urn:xmpp:sm:3' h='6'/><a xmlns='urn:xmpp:sm:3' h='7'/>"
     assert pair.got == 4 and wire.receiver.received == 9
+
+
+@pytest.fixture
+def component(wire: Wire) -> Component:
+    """A component instead of the receiver; its stream is open."""
+    made = Component(wire.loop, Service("parts.localhost", wire.receiver.target.port, "pencil"))
+    wire.toReceiver.close()
+    wire.toReceiver = wire.accept()
+    return made
+
+
+@pytest.mark.parametrize("pieces", [1, 7])
+@pytest.mark.parametrize(("old", "new", "good"), [(b"", b"", True), (b"lg0100000002", b"lg0100000003", False)])
+def testPairsShareTheComponentsStream(
+    wire: Wire, component: Component, pieces: int, old: bytes, new: bytes, good: bool
+) -> None:
+    """Each pair finds its own numbers, whatever lies between them; one that is missing is a problem."""
+    book = closedBook()
+    ends = [Address(f"part{n:02}", f"part{n:02}@parts.localhost".encode(), component.link) for n in range(2)]
+    pairs = [Toward(wire.sender, end, book) for end in ends]
+    component.share(pairs)
+    for _ in range(3):
+        for pair in pairs:
+            pair.send(3, time.perf_counter())
+    passed = wire.carry(lambda data: data.replace(old, new) if old else data, pieces)
+    assert passed.count(b"to='part01@parts.localhost'") == 9
+    assert ([pair.got for pair in pairs], bool(book.problems)) == ([9, 9], not good)
+
+
+def testAComponentSaysWhoItWritesFor(wire: Wire) -> None:
+    """Its messages carry both addresses (XEP-0114 section 3)."""
+    pair = From(Address("part00", b"part00@parts.localhost", wire.sender.link), wire.receiver, closedBook())
+    pair.send(2, time.perf_counter())
+    assert wire.carry().count(b"<message from='part00@parts.localhost' to='user1@localhost/bench' ") == 2
+    assert pair.got == 2
+
+
+def testTheHandshakeProvesTheSecret(wire: Wire, component: Component) -> None:
+    """The digest of the stream's id and the secret; the header names the domain (XEP-0114 section 3)."""
+    script = component._handshake()
+    next(script)
+    assert b" to='parts.localhost'>" in take(wire.toReceiver)
+    script.send(b"<stream:stream xmlns='jabber:component:accept' id='3BF96D32'>")
+    proof = hashlib.sha1(b"3BF96D32pencil").hexdigest().encode()
+    assert take(wire.toReceiver) == b"<handshake>" + proof + b"</handshake>"
 
 
 def testQuietSessionsCountAndAnswer(wire: Wire) -> None:

@@ -6,12 +6,15 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from benchmarks.load.certificates import Certificate
+from benchmarks.load.dialogue import Service
 from benchmarks.load.link import LoadError
-from benchmarks.load.local import Certificate
+from benchmarks.load.place import Federation, Place
 from benchmarks.load.scram import Scram
 from benchmarks.peers import debian, ejabberd, prosody
 from benchmarks.peers.process import Process
@@ -20,20 +23,47 @@ from benchmarks.peers.table import Report, Row, Table, number
 
 _ROOT = Path(__file__).resolve().parents[2]
 _FILES = Certificate(Path("/c/chain.pem"), Path("/c/key.pem"))
+_PLACE = Place(Path("/p"), "localhost", 5, 6, Service("parts.localhost", 7, "pencil"), _FILES)
+
+
+def linked(encrypted: bool) -> Place:
+    """A place that meets another one."""
+    met = Federation(8, 53, (("beta.example", 9),), Path("/c/authority.pem"), encrypted)
+    return replace(_PLACE, domain="alpha.example", federation=met)
 
 
 def testProsodyDiffersOnlyInWhatItsKindSays() -> None:
     """Tuned and not tuned Prosody have the same ports, modules and no limits; the tuning alone is added."""
     plain, tuned = (
-        prosody.configuration(kind, Path("/p"), 5, 6, _FILES)
-        for kind in (prosody.ProsodyKind(), prosody.ProsodyKind(prosody.TUNING))
+        prosody.configuration(kind, _PLACE) for kind in (prosody.ProsodyKind(), prosody.ProsodyKind(prosody.TUNING))
     )
     assert tuned.replace(prosody.TUNING, "") == plain
     assert '"smacks"' in plain and "modules_disabled" in plain and '"limits"' in plain.split("modules_disabled")[1]
     assert "c2s_ports = { 5 }" in plain and "c2s_direct_tls_ports = { 6 }" in plain
     assert 'interfaces = { "127.0.0.1" }' in plain
-    stored = prosody.configuration(prosody.ProsodyKind("", "roster", "sql"), Path("/p"), 5, 6, _FILES)
+    stored = prosody.configuration(prosody.ProsodyKind("", "roster", "sql"), _PLACE)
     assert 'offline = "sql"' in stored and "offline" not in plain
+
+
+def testOthersExpectTheComponent() -> None:
+    """The component's port, domain and secret are in each configuration."""
+    lua = prosody.configuration(prosody.ProsodyKind(), _PLACE)
+    assert 'Component "parts.localhost"\ncomponent_secret = "pencil"' in lua and "component_ports = { 7 }" in lua
+    yaml = ejabberd.configuration(ejabberd.EjabberdKind(), _PLACE).splitlines()
+    line = next(line for line in yaml if "ejabberd_service" in line)
+    assert "port: 7," in line and '"parts.localhost": { password: "pencil" }' in line
+
+
+@pytest.mark.parametrize("encrypted", [True, False])
+def testOthersMeetEachOther(encrypted: bool) -> None:
+    """Who is alone listens for no server; two of them insist on TLS and certificates, or have no TLS at all."""
+    alone, lua = (prosody.configuration(prosody.ProsodyKind(), place) for place in (_PLACE, linked(encrypted)))
+    assert "s2s_ports" not in alone and '"s2s"' in alone.split("modules_disabled")[1].splitlines()[0]
+    assert "s2s_ports = { 8 }" in lua and '"127.0.0.1@53"' in lua and 'cafile = "/c/authority.pem"' in lua
+    assert f"s2s_secure_auth = {str(encrypted).lower()}" in lua and ('"tls"; "disco"' in lua) is encrypted
+    alone, yaml = (ejabberd.configuration(ejabberd.EjabberdKind(), place) for place in (_PLACE, linked(encrypted)))
+    assert "s2s" not in alone and "ejabberd_s2s_in, shaper: none" in yaml
+    assert ("s2s_use_starttls: required" in yaml) is encrypted and ("mod_s2s_dialback" in yaml) is not encrypted
 
 
 def testProsodyKeysAreThoseOfThePassword() -> None:
@@ -67,11 +97,11 @@ def testProsodyRosterNamesEveryContact() -> None:
 
 def testEjabberdConfigurationAndPlan() -> None:
     """Shapers off, listeners on loopback only, offline messages unlimited, in SQL for the kind that says so."""
-    text = ejabberd.configuration(ejabberd.EjabberdKind(), Path("/e"), 5, 6, Path("/e/both.pem"))
+    text = ejabberd.configuration(ejabberd.EjabberdKind(), _PLACE)
     listeners = [line for line in text.splitlines() if "ejabberd_c2s" in line]
     assert len(listeners) == 2 and all("shaper: none" in line and '"127.0.0.1"' in line for line in listeners)
     assert "mod_offline: { access_max_user_messages: max_user_offline_messages }" in text
-    sql = ejabberd.configuration(ejabberd.EjabberdKind(offlineSql=True), Path("/e"), 5, 6, Path("/e/both.pem"))
+    sql = ejabberd.configuration(ejabberd.EjabberdKind(offlineSql=True), _PLACE)
     assert "mod_offline: { db_type: sql, access_max" in sql
     lines = ejabberd.plan("pw", {0: [1], 1: [0]}).splitlines()
     assert lines[0] == '{password, <<"localhost">>, <<"pw">>}.'

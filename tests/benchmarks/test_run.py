@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 _ROOT = Path(__file__).resolve().parents[2]
-_WORKLOADS = ("chat", "chat-tls", "rate", "sm", "login-tls", "idle")
+_WORKLOADS = ("chat", "chat-tls", "rate", "sm", "component", "component-from", "login-tls", "idle")
 
 
 @pytest.mark.slow
