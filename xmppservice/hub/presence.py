@@ -283,8 +283,11 @@ def _notified(account: Account, transit: Transit) -> None:
     if resource:
         exact = account.sessions.get(resource)
         reached = [] if exact is None else [exact]
+    elif type == "error" and not account.roster.get(transit.sender.bare, 0) & FROM:
+        # Who gets our presence may say that it failed: so a gateway tells why it cannot log in (XEP-0100 4.4.2).
+        reached = []
     else:
-        reached = [session for session in account.sessions.values() if session.available and type != "error"]
+        reached = [session for session in account.sessions.values() if session.available]
     if not reached:
         return
     data = account.host.bytesOf(transit)
