@@ -1,7 +1,10 @@
-# `make run` starts a development server for the domain localhost; `make test` runs every test.
+# `make run` starts a development server for the domain localhost; `make test` runs every test, `make test ARGS=tests/wire` some.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# How many processes run tests: one more than the cores of a small machine, because tests wait a lot.
+# 0 runs them in pytest's own process, as `--pdb` needs it.
+WORKERS ?= 3
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: run test check docs bench bench-peers fuzz chaos clean
@@ -10,7 +13,7 @@ run: $(VENV)/.ok
 	@exec $(BIN)/twistd --nodaemon --pidfile= xmpp $(ARGS)
 
 test: $(VENV)/.test
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
 check: $(VENV)/.test
 	@$(BIN)/ruff check .

@@ -13,15 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-PATIENCE = 20.0
+from tests.ports import freePort as freePort
 
-
-def freePort() -> int:
-    """A loopback port that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+PATIENCE = 60.0
 
 
 def waitFor(what: str, ready: Callable[[], Any], patience: float = PATIENCE) -> Any:
