@@ -51,13 +51,14 @@ class PeerCertificate:
 
 
 class TrustStore:
-    """Authorities that may issue the certificates of servers: those of a PEM file, or the system's.
+    """Authorities that may issue the certificates of servers: those of a PEM file, or just `anchors`
+    (DER; they may have been issued by others themselves), or the system's.
 
     The system's are read when the first certificate is verified.
     """
 
-    def __init__(self, authorities: Path | None = None) -> None:
-        self._store = _read(authorities) if authorities is not None else None
+    def __init__(self, authorities: Path | None = None, anchors: Sequence[bytes] = ()) -> None:
+        self._store = _read(authorities) if authorities is not None else _hold(anchors) if anchors else None
         # The system's store belongs to a context, which must live as long.
         self._context: SSL.Context | None = None
 
@@ -109,6 +110,18 @@ def _read(path: Path) -> crypto.X509Store:
         store.load_locations(str(path))
     except crypto.Error:
         raise CertificateProblem(f"{path}: no authorities' certificates in PEM form can be read") from None
+    return store
+
+
+def _hold(anchors: Sequence[bytes]) -> crypto.X509Store:
+    store = crypto.X509Store()
+    store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
+    for der in anchors:
+        try:
+            store.add_cert(crypto.load_certificate(crypto.FILETYPE_ASN1, der))
+        except crypto.Error:
+            # Others may still do; without any, nobody is trusted.
+            continue
     return store
 
 
