@@ -52,6 +52,7 @@ MODES = {
     "half": "the first half of the right answer",
     "wrong-id": "the right answer under another id",
     "wrong-question": "an answer to another question, under the right id",
+    "liar": "garbage, another id and another question first, then the right answer",
     "elsewhere": "the right answer, from another port",
     "huge": "TC over UDP; 64 KB of address records over TCP",
 }
@@ -131,6 +132,9 @@ class DNSServer:
             return
         if mode == "slow":
             self._later(delay, lambda: send(self._answer(message, name, udp).toStr()))
+        elif mode == "liar":
+            for lie in ("garbage", "loop", "wrong-id", "wrong-question", ""):
+                send(self._misbehave(lie, message, name, udp))
         elif mode == "elsewhere":
             stray(self._answer(message, name, udp).toStr())
         else:

@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 import pytest
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -165,7 +165,8 @@ class CancelTests(SynchronousTestCase):
         names = TableNames({(prefix + "a.test", SRV): Deferred() for prefix in (DIRECT, STARTTLS)})
         waiting = Finder(names).targets("a.test")
         waiting.cancel()
-        self.failureResultOf(waiting)
+        self.failureResultOf(waiting, CancelledError)
+        self.assertEqual(len(names.asked), 2)
         del waiting
         gc.collect()
         self.assertEqual(self.flushLoggedErrors(), [])

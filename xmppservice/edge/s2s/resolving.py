@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 import attrs
 from twisted.internet.defer import Deferred, fail, succeed
@@ -22,8 +22,6 @@ from xmppservice.edge.s2s.exchange import Exchange
 from xmppservice.edge.s2s.nameservers import ConfiguredServers, NameServer, SystemServers
 from xmppservice.edge.s2s.questions import Answer, INames, LookupFailed, Question, canBeAsked
 
-ROUNDS: Final = (1.5, 3.0, 6.0)
-"""Seconds that a name server has in each round."""
 _LEAST, _MOST, _MOST_NOTHING, _FAILURE = 5.0, 3600.0, 60.0, 5.0
 
 Key = tuple[str, int]
@@ -33,9 +31,13 @@ Result = Answer | str
 
 @attrs.frozen(kw_only=True)
 class ResolverLimits:
-    """Seconds and counts. `records` bounds what all the answers that are kept hold together."""
+    """Seconds and counts.
+
+    `rounds`: how long each name server may take, by round. `records` bounds what all kept answers hold together.
+    """
 
     total: float = 10.0
+    rounds: tuple[float, ...] = (1.5, 3.0, 6.0)
     inFlight: int = 200
     waiting: int = 2000
     entries: int = 4000
@@ -158,7 +160,7 @@ class _Lookup:
         """Begin to ask."""
         self.started = True
         self._reason = "there is no name server to ask"
-        self._plan = [(server, patience) for patience in ROUNDS for server in servers]
+        self._plan = [(server, patience) for patience in self._resolver._limits.rounds for server in servers]
         self._next()
 
     def _next(self) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import attrs
-from twisted.internet.defer import CancelledError, Deferred, gatherResults, succeed
+from twisted.internet.defer import Deferred, FirstError, gatherResults, succeed
 from twisted.python.failure import Failure
 
 from xmppservice.edge.s2s.questions import AAAA, SRV, A, Answer, INames, LookupFailed
@@ -92,7 +92,7 @@ class Finder:
         if isAddress(literal):
             return succeed([Target(literal, PORT)])
         host = asciiDomain(domain)
-        asked = gatherResults([self._ask(_DIRECT + host, SRV), self._ask(_STARTTLS + host, SRV)])
+        asked = _both(self._ask(_DIRECT + host, SRV), self._ask(_STARTTLS + host, SRV))
         return asked.addCallback(lambda answers: self._judge(host, *answers))
 
     def _ask(self, name: str, kind: int) -> Deferred[Answer | LookupFailed]:
@@ -132,7 +132,7 @@ class Finder:
                 raise NoService(f"there is no domain {host}")
             raise NoService(f"{host} has neither SRV records nor an address")
 
-        return gatherResults([self._ask(host, AAAA), self._ask(host, A)]).addCallback(judge)
+        return _both(self._ask(host, AAAA), self._ask(host, A)).addCallback(judge)
 
 
 def isAddress(host: str) -> bool:
@@ -152,8 +152,17 @@ class _Service:
 
 
 def _asResult(failure: Failure) -> LookupFailed:
-    failure.trap(LookupFailed, CancelledError)
+    failure.trap(LookupFailed)
     return LookupFailed(failure.getErrorMessage())
+
+
+def _both(first: Deferred[Answer | LookupFailed], second: Deferred[Answer | LookupFailed]) -> Deferred[list[Any]]:
+    """Both results; cancelled, both are, and that is the failure."""
+    return gatherResults([first, second], consumeErrors=True).addErrback(_unwrap)
+
+
+def _unwrap(failure: Failure) -> Failure:
+    return failure.value.subFailure if isinstance(failure.value, FirstError) else failure
 
 
 def _services(answer: Answer, direct: bool) -> list[_Service]:
