@@ -1,4 +1,4 @@
-# `make run` starts a development server for the domain localhost; `make test` runs every test, `make test ARGS=tests/wire` some.
+# `make run` starts a development server for the domain localhost; `make test` runs every test (ARGS=tests/wire: some).
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
