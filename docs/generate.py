@@ -15,7 +15,7 @@ from xmppservice.hub.modulecommands import ModuleCommands
 from xmppservice.hub.options import OptionDescription, describeOptions
 from xmppservice.protocol.stream.machine import FAULTS, TABLE
 from xmppservice.server import ModuleCatalogue
-from xmppservice.settings.sections import SECTIONS, HostKeys, Main
+from xmppservice.settings.sections import SECTIONS, ComponentKeys, HostKeys, Main, PortKeys
 
 
 def writeAll(folder: Path) -> None:
@@ -97,6 +97,8 @@ def optionsPage(modules: dict[str, type[HostModule]]) -> Iterable[str]:
         yield from table(_HEADER, _optionRows(cls))
     yield from title('[hosts."example.com"]', "-")
     yield from table(_HEADER, _optionRows(HostKeys))
+    yield from title('[ports."irc.example.com"]', "-")
+    yield from table(_HEADER, [*_optionRows(PortKeys), *_optionRows(ComponentKeys)])
     yield from title("Modules", "-")
     yield "In ``[modules.NAME]`` for every host, or in ``[hosts.\"example.com\".NAME]`` for one."
     yield ""

@@ -10,7 +10,7 @@ import pytest
 from tests.sources import ROOT
 from xmppservice.hub.hooks import CATALOGUE
 from xmppservice.hub.options import describeOptions
-from xmppservice.settings.sections import SECTIONS
+from xmppservice.settings.sections import SECTIONS, ComponentKeys, PortKeys
 
 sys.path.insert(0, str(ROOT / "docs"))
 import generate
@@ -27,7 +27,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_options(folder: Path) -> None:
     """Each key of each section and of each module has a row."""
     text = (folder / "options.rst").read_text("utf-8")
-    classes = [*SECTIONS.values(), *(module.Options for module in generate.allModules().values())]
+    modules = [module.Options for module in generate.allModules().values()]
+    classes = [*SECTIONS.values(), PortKeys, ComponentKeys, *modules]
     missing = [entry.key for cls in classes for entry in describeOptions(cls) if f"``{entry.key}``" not in text]
     assert not missing
 

@@ -19,6 +19,7 @@ from xmppservice.hub.commands import CommandError, Result
 from xmppservice.hub.options import describeOptions
 from xmppservice.server.edges import streamSettings
 from xmppservice.server.ports import listeners, readSecrets
+from xmppservice.server.rights import readRights
 from xmppservice.settings import Listen, Settings, SettingsError
 
 _SOON = datetime.timedelta(days=21)
@@ -89,6 +90,7 @@ def _components(settings: Settings) -> Iterator[Finding]:
     """Ports that can be served, each with a good secret (XEP-0114)."""
     try:
         names = readSecrets(settings)
+        readRights(settings)
     except SettingsError as error:
         yield Finding(ERROR, f"components: {error}", "mend it; the server does not start with it")
         return

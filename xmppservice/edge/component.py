@@ -86,6 +86,7 @@ class ComponentFactory(StreamFactory):
         settings: StreamSettings,
         clock: IReactorTime,
         writer: GatheredWriter | None = None,
+        seat.port.opened()
     ) -> None:
         self.seatFor = seatFor
         #: Wrong handshakes (hardening V11), by address and domain together: the components of one machine share its

@@ -294,6 +294,8 @@ class Account:
         """Answer an IQ to the bare JID on behalf of the account (RFC 6121 8.5.2.1.3)."""
         payload = transit.payload
         assert payload is not None
+        if self.host.delegations and self.host.delegated(transit, payload):
+            return
         entry = self.host.table.iqEntry(transit.type, payload, ACCOUNT)
         if entry is None or not self._mayAsk(entry, transit.sender):
             _unavailable(transit)

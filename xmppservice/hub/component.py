@@ -3,6 +3,9 @@
 `ComponentPort` owns the address, whether its component is connected or not; `ComponentLink` is the connected component,
 what a session is for a client. A component speaks for every address of its domain, and for no other.
 
+With rights over accounts (`xmppservice.hub.rights`) it does more than that: the modules of the host that one of its
+stanzas goes to see it first, and what they let it say in an account's name goes the way of that account's own stanzas.
+
 What the server promises: a message that was acknowledged to its sender is in the kernel's hands, on its way to the
 component. What is not when the stream breaks goes back to its sender as an error.
 """
@@ -14,10 +17,13 @@ from typing import TYPE_CHECKING
 
 from zope.interface import implementer
 
+from xmppservice.hub import hooks
 from xmppservice.hub.account import stanzaBytes
 from xmppservice.hub.contracts.delivery import IPort
 from xmppservice.hub.contracts.stream import ISession
 from xmppservice.hub.origin import Origin
+from xmppservice.hub.rights import NOTHING, Rights
+from xmppservice.hub.telemetry import Traffic
 from xmppservice.hub.transit import Transit
 from xmppservice.protocol.errors import StanzaError, StreamError
 from xmppservice.protocol.jid import JID, InvalidJID
@@ -26,8 +32,9 @@ from xmppservice.wire import ns
 from xmppservice.wire.serializer import serialize
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
+    from xmppservice.hub.account import Account
     from xmppservice.hub.contracts.stream import IStream
     from xmppservice.hub.host import VirtualHost
     from xmppservice.wire.element import Element
@@ -43,6 +50,9 @@ class ComponentPort:
         self.name = name
         self.home = home
         self.link: ComponentLink | None = None
+        #: Stanzas from and to all components that have been connected here.
+        self.traffic = Traffic()
+        self.rights = NOTHING
 
     @property
     def accepting(self) -> bool:
@@ -61,6 +71,20 @@ class ComponentPort:
         assert self.link is not None
         self.link.deliver(transit)
 
+    def grant(self, rights: Rights, hosts: Iterable[VirtualHost] = ()) -> None:
+        """From now on these are its rights; `hosts` are told."""
+        former, self.rights = self.rights, rights
+        if rights != former:
+            for host in hosts:
+                host.fire(hooks.component.changed, self, former)
+
+    def opened(self) -> None:
+        """The component can be written to: tell the hosts that it has rights over."""
+        if self.rights.hosts:
+            hosts = self.home().router.hosts
+            for host in [hosts[name] for name in sorted(self.rights.hosts) if name in hosts]:
+                host.fire(hooks.component.connected, self)
+
     def stop(self, error: StreamError) -> None:
         """The address is given up: end the stream."""
         link, self.link = self.link, None
@@ -69,18 +93,24 @@ class ComponentPort:
             link.end()
 
 
+def portsOver(host: VirtualHost, here: bool = True) -> list[ComponentPort]:
+    """The components with rights over accounts of a host or, with `here` false, of any host."""
+    ports = [port for port in host.router.destinations.values() if isinstance(port, ComponentPort)]
+    return [port for port in ports if (host.name in port.rights.hosts if here else port.rights.hosts)]
+
+
 @implementer(ISession)
 class ComponentLink(Origin):
     """A connected component."""
 
-    __slots__ = ("_port", "_unsent", "jid", "since")
+    __slots__ = ("_unsent", "jid", "port", "since")
 
     def __init__(self, port: ComponentPort, stream: IStream) -> None:
         home = port.home()
         super().__init__(stream, home.store)
         self.jid = JID.of("", port.name)
         self.since = home.clock.now()
-        self._port = port
+        self.port = port
         #: Messages that are not in the kernel yet, with what their senders are told if they never get there.
         self._unsent: deque[Transit] = deque()
 
@@ -96,13 +126,7 @@ class ComponentLink(Origin):
         except StanzaError as error:
             self._refuse(element, error)
             return
-        if self._waiting and (key := (transit.sender.bare, transit.to.bare)) in self._waiting:
-            transit.park()
-            self._waiting.join(key, lambda: self._follow(transit))
-        else:
-            self._dispatch(transit)
-        if transit.ticket and self.store.crowded:
-            self._awaitStore(transit.ticket)
+        self._take(transit)
 
     def _senderOf(self, element: Element) -> JID:
         """Every stanza has both addresses, and comes from the component's domain (XEP-0114 section 3)."""
@@ -113,14 +137,14 @@ class ComponentLink(Origin):
             sender = JID.parse(claimed)
         except InvalidJID:
             raise StreamError("invalid-from") from None
-        if sender.domain != self._port.name:
-            raise StreamError("invalid-from", f"a component speaks for {self._port.name} only")
+        if sender.domain != self.port.name:
+            raise StreamError("invalid-from", f"a component speaks for {self.port.name} only")
         return sender
 
     def _transit(self, element: Element, sender: JID) -> Transit:
         kind, attrs = element.name, element.attrs
-        home = self._port.home()
-        home.received[kind] += 1
+        home = self.port.home()
+        self.port.traffic.received[kind] += 1
         attrs["from"] = sender.full
         try:
             to = JID.parse(attrs["to"])
@@ -135,14 +159,37 @@ class ComponentLink(Origin):
         return Transit(element, kind, type, sender, to, self, home)
 
     def _dispatch(self, transit: Transit) -> None:
+        router = transit.host.router
         try:
-            transit.host.router.route(transit)
+            if transit.account is not None:
+                transit.account.send(transit)
+                return
+            host = router.hosts.get(transit.to.domain)
+            if host is None or not host.fromComponent(transit):
+                router.route(transit)
         except Exception:
             self._failed(transit)
 
+    def rightsOver(self, host: str) -> Rights:
+        """What the component may do with the accounts of a host."""
+        rights = self.port.rights
+        return rights if host in rights.hosts else NOTHING
+
+    def speak(self, account: Account, transit: Transit) -> None:
+        """Send a stanza in the name of a local account (XEP-0356), behind what waits of the same pair.
+
+        Raises `StanzaError` if it is refused at once.
+        """
+        transit.account = account
+        if self._waiting and (key := (transit.sender.bare, transit.to.bare)) in self._waiting:
+            transit.park()
+            self._waiting.join(key, lambda: self._follow(transit))
+        else:
+            account.send(transit)
+
     def _refuse(self, element: Element, error: StanzaError) -> None:
         """Answer a stanza that is too broken to travel, in the addressee's name if that is one."""
-        home = self._port.home()
+        home = self.port.home()
         if error.condition == "jid-malformed":
             element.attrs["to"] = home.name
         reply = errorFor(element, error)
@@ -153,8 +200,11 @@ class ComponentLink(Origin):
     # -- to the component ------------------------------------------------------------------------
 
     def reply(self, stanza: Element) -> None:
-        """See `Origin.reply`."""
-        self._send(serialize(stanza))
+        """See `Origin.reply`; what was said in an account's name is answered to that account."""
+        if JID.parse(stanza.attrs["to"]).domain == self.port.name:
+            self._send(serialize(stanza))
+        else:
+            self.port.home().send(stanza)
 
     def deliver(self, transit: Transit) -> None:
         """Send a stanza to the component; a message is settled when the kernel has it."""
@@ -167,7 +217,7 @@ class ComponentLink(Origin):
                 stream.afterFlush(lambda: self._flushed(1))
 
     def _send(self, data: bytes) -> None:
-        self._port.home().sent[data[1]] += 1
+        self.port.traffic.sent[data[1]] += 1
         if self.stream is not None:
             self.stream.send(data)
 
@@ -195,8 +245,8 @@ class ComponentLink(Origin):
             return
         self.ended = True
         self.stream = None
-        if self._port.link is self:
-            self._port.link = None
+        if self.port.link is self:
+            self.port.link = None
         unsent, self._unsent = self._unsent, deque()
         for transit in unsent:
             transit.host.bounce(transit, StanzaError("service-unavailable", type="wait"))

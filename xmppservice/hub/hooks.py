@@ -267,6 +267,33 @@ class _StreamPoints:
         )
 
 
+class _ComponentPoints:
+    """External components that have rights over accounts of the host (`xmppservice.hub.rights`)."""
+
+    def __init__(self) -> None:
+        self.sending = KeyedPoint(
+            "component.sending",
+            "method(transit): a component has sent a stanza to this host or one of its accounts, which is not routed "
+            "yet; the key is the namespace of its first child. `transit.origin` is the `ComponentLink`",
+            "None to let it go on, HANDLED when done, an Element (IQ) as the reply, a Deferred of one of the last two; "
+            "raise StanzaError to refuse",
+            "nothing",
+        )
+        self.connected = EventPoint(
+            "component.connected",
+            "method(port): a component with rights over accounts of this host has connected",
+            "nothing",
+            "nothing",
+        )
+        self.changed = EventPoint(
+            "component.changed",
+            "method(port, former): the rights of a component, over accounts of this host or of another, "
+            "are not those of before",
+            "nothing",
+            "nothing",
+        )
+
+
 class _AccountPoints:
     """The life of an account; what data a module keeps for it ends here."""
 
@@ -292,3 +319,4 @@ iq = _IQPoints()
 session = _SessionPoints()
 stream = _StreamPoints()
 account = _AccountPoints()
+component = _ComponentPoints()

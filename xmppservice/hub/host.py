@@ -7,7 +7,7 @@ modules see of the server: they send through it and ask it for what others provi
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import attrs
@@ -18,7 +18,7 @@ from zope.interface import implementer
 from xmppservice.hub import binding, hooks, presence, subscribing
 from xmppservice.hub.account import Account, stanzaBytes
 from xmppservice.hub.accounts import AccountCache
-from xmppservice.hub.contracts.delivery import IBlockPolicy, IOfflinePolicy, IPort
+from xmppservice.hub.contracts.delivery import IBlockPolicy, IDelegation, IOfflinePolicy, IPort
 from xmppservice.hub.contracts.stream import IStreamHost
 from xmppservice.hub.figures import Figures
 from xmppservice.hub.hooks import HANDLED, HOST, EventPoint
@@ -122,6 +122,8 @@ class VirtualHost:
         self.resumables: dict[str, Session] = {}
         self.offlinePolicy: IOfflinePolicy | None = None
         self._blockPolicy: IBlockPolicy | None = None
+        #: Namespaces of IQs that components answer in our place (XEP-0355).
+        self.delegations: Mapping[str, IDelegation] = {}
         self._former: OrderedDict[str, tuple[str, int]] = OrderedDict()
         self._held: set[Session] = set()
         self._waitingForSettled: list[tuple[Session, float, Deferred[None]]] = []
@@ -209,14 +211,23 @@ class VirtualHost:
         if transit.kind == "iq":
             if transit.type in ("get", "set"):
                 payload = transit.payload
-                entry = None if payload is None else self.table.iqEntry(transit.type, payload, HOST)
-                if entry is None or transit.to.resource:
+                if payload is None or transit.to.resource:
+                    raise StanzaError("service-unavailable")
+                if self.delegations and self.delegated(transit, payload):
+                    return
+                entry = self.table.iqEntry(transit.type, payload, HOST)
+                if entry is None:
                     raise StanzaError("service-unavailable")
                 self.answer(transit, entry)
             else:
                 self.requests.answered(transit)
         elif transit.kind == "message" and transit.type in ("normal", "chat", "groupchat"):
             raise StanzaError("service-unavailable")
+
+    def delegated(self, transit: Transit, payload: Element) -> bool:
+        """Whether a component answers this IQ in our place (XEP-0355 section 4.3)."""
+        delegation = self.delegations.get(payload.ns)
+        return delegation is not None and delegation.take(transit)
 
     def answer(self, transit: Transit, entry: IQEntry) -> None:
         """Let a handler answer an IQ; raises StanzaError if it refuses at once."""
@@ -233,6 +244,23 @@ class VirtualHost:
             raise StanzaError("service-unavailable")
         elif outcome is not HANDLED:
             self._answerLater(transit, asDeferred(outcome, self.clock))
+
+    def fromComponent(self, transit: Transit) -> bool:
+        """Show the modules what a component has sent; True if one has taken it, `StanzaError` if one refuses it."""
+        payload = transit.payload
+        methods = () if payload is None else self.table.keyed.get((hooks.component.sending, payload.ns), ())
+        if methods:
+            transit.host = self
+        for method in methods:
+            outcome = method(transit)
+            if outcome is None:
+                continue
+            if isinstance(outcome, Element):
+                self.reply(transit, outcome)
+            elif outcome is not HANDLED:
+                self._answerLater(transit, asDeferred(outcome, self.clock))
+            return True
+        return False
 
     def _answerLater(self, transit: Transit, outcome: Deferred[Any]) -> None:
         origin = transit.origin

@@ -239,6 +239,8 @@ def _kind(hint: Any, where: str) -> str:
             return _kind(inner[0], where)
     if hint in (list[str], tuple[str, ...]):
         return "list"
+    if hint == tuple[tuple[str, ...], ...]:
+        return "list of lists"
     simple = {bool: "boolean", int: "integer", float: "number", str: "text"}.get(hint)
     if simple is None:
         raise TypeError(f"{where}: an option cannot be of type {hint}")
@@ -265,6 +267,10 @@ def _converted(kind: str, value: Any, base: str | None) -> Any:
         if not isinstance(value, (list, tuple)) or not all(isinstance(entry, str) for entry in value):
             raise ValueError(f"must be a list of texts, not {_shown(value)}")
         return tuple(value)
+    if kind == "list of lists":
+        if not isinstance(value, (list, tuple)) or not all(isinstance(entry, (list, tuple)) for entry in value):
+            raise ValueError(f"must be a list of lists, not {_shown(value)}")
+        return tuple(_converted("list", entry, base) for entry in value)
     wanted: tuple[type, ...] = {"boolean": (bool,), "integer": (int,), "number": (int, float)}.get(kind, (str,))
     if not isinstance(value, wanted) or (isinstance(value, bool) and kind != "boolean"):
         expected = {"boolean": "true or false", "integer": "a whole number", "number": "a number"}.get(kind, "a text")

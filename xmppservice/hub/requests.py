@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred, fail
@@ -27,8 +28,12 @@ class Requests:
         self._host = host
         self._open: dict[tuple[str, str], tuple[Deferred[Element], IDelayedCall]] = {}
 
-    def send(self, iq: Element, timeout: float = 30.0) -> Deferred[Element]:
+    def send(
+        self, iq: Element, timeout: float = 30.0, dispatch: Callable[[Element], None] | None = None
+    ) -> Deferred[Element]:
         """Send an IQ get or set with ``from`` and ``to``; an id is put on it.
+
+        `dispatch` sends it on its way, if it is not to go straight to the router; it may raise `StanzaError`.
 
         Fires with the result, fails with `StanzaError` (the peer's, or remote-server-timeout).
         """
@@ -39,7 +44,10 @@ class Requests:
         answer: Deferred[Element] = Deferred()
         timer = self._host.clock.callLater(timeout, self._expired, key)
         self._open[key] = (answer, timer)
-        self._host.send(iq)
+        try:
+            (dispatch or self._host.send)(iq)
+        except StanzaError as error:
+            self._give(key, error)
         return answer
 
     def answered(self, transit: Transit) -> bool:
@@ -57,7 +65,10 @@ class Requests:
 
     def refused(self, transit: Transit, error: StanzaError) -> None:
         """One of our requests could not be delivered: nobody will answer it."""
-        entry = self._open.pop((transit.stanza.attrs.get("id", ""), transit.to.full), None)
+        self._give((transit.stanza.attrs.get("id", ""), transit.to.full), error)
+
+    def _give(self, key: tuple[str, str], error: StanzaError) -> None:
+        entry = self._open.pop(key, None)
         if entry is not None:
             answer, timer = entry
             timer.cancel()

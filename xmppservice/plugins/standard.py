@@ -28,5 +28,8 @@ contact_info = ModuleMaker(
 register = ModuleMaker(
     "register", "xmppservice.modules.register", "accounts made, changed and removed by clients (XEP-0077)", default=True
 )
+privilege = ModuleMaker(
+    "privilege", "xmppservice.modules.privilege.module", "components that act for accounts (XEP-0356)", default=True
+)
 blocking = ModuleMaker("blocking", "xmppservice.modules.blocking", "block lists (XEP-0191)", default=True)
 stanzaIds = ModuleMaker("stanza_ids", "xmppservice.modules.stanza_ids", "ids for messages (XEP-0359)", default=True)

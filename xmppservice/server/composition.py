@@ -47,6 +47,7 @@ from xmppservice.server.observing import Observation
 from xmppservice.server.ports import Ports, listeners, readSecrets
 from xmppservice.server.reloading import Reload
 from xmppservice.settings import Settings
+from xmppservice.server.rights import readRights
 from xmppservice.storage.database import Database
 from xmppservice.systemd import Notifier
 
@@ -102,7 +103,7 @@ class XMPPServer(ServiceTree):
         self.clients.writer.onPass = self.database.listen
         self.c2s = self._makeC2S()
         self.ports = Ports(self.router)
-        self.ports.apply(readSecrets(settings))
+        self.ports.apply(readSecrets(settings), readRights(settings))
         self.commands.add(ComponentCommands(self.ports))
         edges = (*self._makeComponents(), self.c2s)
         self.notifier = Notifier(os.environ, reactor, self.summary)

@@ -7,7 +7,7 @@ from functools import partial
 
 from xmppservice.edge.component import Seat
 from xmppservice.hub.component import ComponentPort
-from xmppservice.hub.contracts.delivery import IPort
+from xmppservice.hub.rights import NOTHING, Rights
 from xmppservice.hub.router import Router
 from xmppservice.protocol.errors import StreamError
 from xmppservice.settings import PortSettings, Settings, complaint
@@ -29,8 +29,6 @@ def _secretOf(settings: Settings, port: PortSettings) -> bytes:
     path = ("ports", port.domain)
     if port.kind != COMPONENT:
         raise complaint(settings, (*path, "kind"), f'"{port.kind}" is nothing that can be served; use "{COMPONENT}"')
-    for key in port.options:
-        raise complaint(settings, (*path, key), "unknown key")
     if not port.secretFile:
         problem = "needs secret_file; make one: umask 077; openssl rand -hex 24 > NAME.secret"
         raise complaint(settings, path, problem)
@@ -64,14 +62,17 @@ class Ports:
     def __iter__(self) -> Iterator[ComponentPort]:
         return iter([seat.port for seat in self._seats.values()])
 
-    def apply(self, secrets: Mapping[str, bytes]) -> None:
-        """From now on these components are expected; those that stay keep their streams."""
-        destinations: dict[str, IPort] = self._router.destinations
+    def apply(self, secrets: Mapping[str, bytes], rights: Mapping[str, Rights] | None = None) -> None:
+        """From now on these components are expected, with these rights; those that stay keep their streams."""
+        destinations, hosts = self._router.destinations, list(self._router.hosts.values())
         for domain in [domain for domain in self._seats if domain not in secrets]:
             destinations.pop(domain, None)
-            self._seats.pop(domain).port.stop(StreamError("host-gone"))
+            port = self._seats.pop(domain).port
+            port.stop(StreamError("host-gone"))
+            port.grant(NOTHING, hosts)
         for domain, secret in secrets.items():
             known = self._seats.get(domain)
             port = known.port if known is not None else ComponentPort(domain, partial(self._router.homeOf, domain))
             self._seats[domain] = Seat(port, secret)
             destinations[domain] = port
+            port.grant((rights or {}).get(domain, NOTHING), hosts)

@@ -21,6 +21,7 @@ from xmppservice.hub.loader import ModuleError
 from xmppservice.server.edges import makeTLS, streamSettings
 from xmppservice.server.hosts import HostService
 from xmppservice.server.ports import listeners, readSecrets
+from xmppservice.server.rights import readRights
 from xmppservice.settings import HostSettings, Settings, SettingsError
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class Reload:
             read = server.read()
             settings = attrs.evolve(read, **{name: getattr(self._before, name) for name in _FIXED})
             edge, tls = streamSettings(settings), makeTLS(settings)
-            components = readSecrets(settings)
+            components, rights = readSecrets(settings), readRights(settings)
         except (SettingsError, ModuleError) as error:
             raise _refusal(error) from None
         try:
@@ -57,7 +58,7 @@ class Reload:
             await self._undo()
             raise _refusal(error) from error
         self._applyEdge(settings, edge, tls)
-        server.ports.apply(components)
+        server.ports.apply(components, rights)
         server.administration.use(settings)
         lines += await self._removeHosts(settings)
         differences = self._before.differences(read)

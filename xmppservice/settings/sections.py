@@ -219,3 +219,34 @@ SECTIONS: dict[str, type] = {
     "log": Log,
 }
 """Section name → its options, in the order of the manual."""
+@attrs.frozen
+class ComponentKeys:
+    """Keys of ``[ports."irc.example.com"]`` with the kind component: its rights over accounts, by default none."""
+
+    hosts: tuple[str, ...] = option((), "Hosts whose accounts the rights are about. Left out: the host it is below.")
+    roster: str = option(
+        "none",
+        "Whether it may read and change the rosters of accounts (XEP-0356).",
+        choices=("none", "get", "set", "both"),
+    )
+    rosterPush: bool = option(True, "Whether it is told of changes to rosters that it may read.")
+    message: str = option(
+        "none", "Whether it may send messages in the name of accounts (XEP-0356).", choices=("none", "outgoing")
+    )
+    presence: str = option(
+        "none",
+        'Whether it sees who is online (XEP-0356): "managed_entity" accounts, "roster" also their contacts.',
+        choices=("none", "managed_entity", "roster"),
+    )
+    iq: tuple[tuple[str, ...], ...] = option(
+        (),
+        'IQs that it may send in the name of accounts (XEP-0356), each a namespace and "get", "set" or "both": '
+        '[["jabber:iq:private", "both"]].',
+    )
+    delegated: tuple[tuple[str, ...], ...] = option(
+        (),
+        "Namespaces of IQs that it answers in place of the server (XEP-0355), each with the attributes that a request "
+        'must have: [["http://jabber.org/protocol/pubsub"], ["urn:xmpp:mam:2", "node"]].',
+    )
+
+

@@ -34,6 +34,13 @@ class IPort(Interface):
         """Take a stanza for this domain. May raise StanzaError to refuse it."""
 
 
+class IDelegation(Interface):
+    """A namespace whose IQs a component may answer in place of the host and its accounts (XEP-0355)."""
+
+    def take(transit: Transit) -> bool:
+        """Whether it takes the request, and so answers it; False leaves it to us."""
+
+
 class IBlockPolicy(Interface):
     """Judges whether an account wants nothing from an address (XEP-0191)."""
 

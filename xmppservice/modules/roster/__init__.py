@@ -6,11 +6,14 @@ stanzas; this module is what clients see and edit of them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import attrs
+from zope.interface import implementer
 
 from xmppservice.hub import presence as presences
+from xmppservice.hub.contracts.roster import IContactLists
 from xmppservice.hub.hooks import ACCOUNT, HANDLED, Phase, iq, presence, rosterChanged, stream
 from xmppservice.hub.module import HostModule
 from xmppservice.hub.options import option
@@ -18,7 +21,7 @@ from xmppservice.modules.roster.items import itemOf, readItem
 from xmppservice.modules.roster.pushes import Pushes, push, queryBytes, versionText
 from xmppservice.protocol.errors import StanzaError
 from xmppservice.protocol.jid import JID
-from xmppservice.protocol.subscription import FROM, KNOWN, removal
+from xmppservice.protocol.subscription import BOTH, FROM, KNOWN, NONE, PENDING_IN, PENDING_OUT, TO, removal
 from xmppservice.wire import ns
 from xmppservice.wire.element import Element
 
@@ -35,13 +38,18 @@ if TYPE_CHECKING:
 #: With more changes than this, and more than a third of the roster, the whole roster is sent.
 _FEW = 20
 
+#: What the values of 'subscription' stand for, where they count.
+_GRANTED = {"none": NONE, "to": TO, "from": FROM, "both": BOTH}
 
+
+@implementer(IContactLists)
 class Roster(HostModule):
     """Answers roster requests of an account's own clients and tells them of changes."""
 
     name = "roster"
     features = (ns.ROSTER,)
     namespaces = (ns.ROSTER,)
+    provides = (IContactLists,)
 
     @attrs.frozen
     class Options:
@@ -77,7 +85,8 @@ class Roster(HostModule):
             session.interested = True
             self._pushes.hold(session)
         version = account.rosterVersion
-        answer = self._read(account, version, query.get("ver"))
+        # Without a session there is nobody to push differences to.
+        answer = self._read(account, version, None if session is None else query.get("ver"))
 
         def send(found: tuple[Element | None, list[RosterRow]]) -> Any:
             payload, changes = found
@@ -135,6 +144,21 @@ class Roster(HostModule):
         if transit.sender.bare != account.jid.bare:
             # Strangers must not even learn that the account exists (8.1).
             raise StanzaError("forbidden" if account.inRoster(transit.sender) else "service-unavailable")
+        return self.changeFor(transit, "")
+
+    def readFor(self, transit: Transit) -> Any:
+        """See `IContactLists.readFor`."""
+        return self.onGet(transit)
+
+    def watch(self, watcher: Callable[[Account, Element], object]) -> Callable[[], None]:
+        """See `IContactLists.watch`."""
+        self._pushes.watchers.append(watcher)
+        return lambda: self._pushes.watchers.remove(watcher)
+
+    def changeFor(self, transit: Transit, domain: str) -> Any:
+        """See `IContactLists.changeFor`."""
+        account, query = transit.account, transit.payload
+        assert account is not None and query is not None
         if not account.id:
             raise StanzaError("not-allowed", text="guests have no contacts")
         wanted = readItem(query, self.options.nameLength, self.options.groups)
@@ -142,7 +166,8 @@ class Roster(HostModule):
         if wanted.remove:
             ticket = self._remove(account, wanted.jid, failures)
         else:
-            ticket = self._put(account, wanted, failures)
+            vouched = domain != "" and wanted.jid.domain == domain
+            ticket = self._put(account, wanted, failures, _GRANTED.get(wanted.subscription) if vouched else None)
         transit.depends(ticket)
         self.host.store.whenCommitted(ticket).addCallbacks(
             lambda _: self._answer(transit, failures),
@@ -159,14 +184,17 @@ class Roster(HostModule):
         self.host.reloadFacts(transit.account)
         self.host.bounce(transit, StanzaError("internal-server-error", type="wait", text="the roster was not changed"))
 
-    def _put(self, account: Account, wanted: WantedItem, failures: list[Exception]) -> int:
+    def _put(
+        self, account: Account, wanted: WantedItem, failures: list[Exception], granted: int | None = None
+    ) -> int:
+        """Add or change a contact; `granted` are the subscriptions to have from now on, None for those there are."""
         contact = wanted.jid.bare
         if contact == account.jid.bare:
             raise StanzaError("not-allowed", text="nobody is a contact of their own")
-        state = account.roster.get(contact, 0)
-        if not state & KNOWN:
+        before = account.roster.get(contact, 0)
+        if not before & KNOWN:
             self._checkRoom(account, contact)
-        state |= KNOWN
+        state = KNOWN | (before if granted is None else _withGranted(before, granted))
         version = account.rosterVersion = account.rosterVersion + 1
         account.roster[contact] = state
         ticket = self.host.rosters.put(
@@ -174,6 +202,8 @@ class Roster(HostModule):
         )
         account.wrote(ticket)
         self.host.pushRoster(account)
+        if (before ^ state) & FROM:
+            presences.introduce(account, wanted.jid, bool(state & FROM))
         return ticket
 
     def _remove(self, account: Account, jid: JID, failures: list[Exception]) -> int:
@@ -219,6 +249,14 @@ class Roster(HostModule):
         """Requests are kept until they are answered (3.1.3); strangers must not fill the list with them."""
         assert transit.account is not None
         self._checkRoom(transit.account, transit.sender.bare)
+
+
+def _withGranted(state: int, granted: int) -> int:
+    """A state with other subscriptions; requests that are granted by that are no longer open."""
+    state = (state & ~BOTH) | granted
+    if granted & TO:
+        state &= ~PENDING_OUT
+    return state & ~PENDING_IN if granted & FROM else state
 
 
 def _since(account: Account, known: str | None) -> int | None:

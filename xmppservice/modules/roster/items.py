@@ -21,6 +21,7 @@ class WantedItem(NamedTuple):
     name: str
     groups: tuple[str, ...]
     remove: bool
+    subscription: str = ""
 
 
 def readItem(query: Element, nameLimit: int, groupLimit: int) -> WantedItem:
@@ -45,7 +46,8 @@ def readItem(query: Element, nameLimit: int, groupLimit: int) -> WantedItem:
         raise StanzaError("not-acceptable", text=f"the name of a group has 1 to {nameLimit} characters")
     if len(set(groups)) != len(groups):
         raise StanzaError("bad-request", text="the contact is twice in the same group")
-    return WantedItem(jid, name, groups, item.get("subscription") == "remove")
+    subscription = item.get("subscription") or ""
+    return WantedItem(jid, name, groups, subscription == "remove", subscription)
 
 
 def _contact(text: str | None) -> JID:

@@ -9,6 +9,7 @@ those that the result already shows are left out.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from twisted.logger import Logger
@@ -44,9 +45,14 @@ def push(session: Session, query: bytes) -> None:
     session.deliver(head.encode() + query + b"</iq>")
 
 
-def queryBytes(account: Account, row: RosterRow) -> bytes:
+def queryOf(account: Account, row: RosterRow) -> Element:
     """The payload of the push for one changed contact."""
-    return serialize(Element(ns.ROSTER, "query", {"ver": versionText(account, row.version)}, itemOf(row)))
+    return Element(ns.ROSTER, "query", {"ver": versionText(account, row.version)}, itemOf(row))
+
+
+def queryBytes(account: Account, row: RosterRow) -> bytes:
+    """The same as bytes."""
+    return serialize(queryOf(account, row))
 
 
 class Pushes:
@@ -54,6 +60,8 @@ class Pushes:
 
     def __init__(self, rosters: IRosters) -> None:
         self._rosters = rosters
+        #: Who else wants to know, see `IContactLists.watch`.
+        self.watchers: list[Callable[[Account, Element], object]] = []
         #: account id → the versions pushed last and wanted
         self._due: dict[int, list[int]] = {}
         #: sessions that wait for their roster → pushes held back, with their versions
@@ -74,7 +82,7 @@ class Pushes:
         due = self._due.get(account.id)
         if due is not None:
             due[1] = version
-        elif any(session.interested for session in account.sessions.values()):
+        elif self.watchers or any(session.interested for session in account.sessions.values()):
             self._due[account.id] = [version - 1, version]
             self._read(account)
 
@@ -93,6 +101,8 @@ class Pushes:
                     held.append((row.version, query))
                 elif session.interested:
                     push(session, query)
+            for watcher in self.watchers:
+                watcher(account, queryOf(account, row))
         due = self._due[account.id]
         due[0] = max(wanted, rows[-1].version if rows else 0)
         if due[1] > due[0]:

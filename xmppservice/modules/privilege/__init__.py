@@ -1,0 +1,1 @@
+"""Privileged entities (XEP-0356)."""
