@@ -9,10 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.attack.raw import RawClient
 from tests.interop.processes import freePort, waitFor
 from tests.server.site import Site, environment
+from tests.server.test_metrics import of, scrape
 from xmppservice.hub.commands import CommandError
+from xmppservice.protocol.stream.component import handshake
+from xmppservice.wire import ns
 from xmppservice.wire.element import Element
+from xmppservice.wire.parser import StreamHeader
 
 SECRET = "0123456789abcdef0123456789abcdef"
 DOMAIN = "echo.localhost"
@@ -25,7 +30,7 @@ class ComponentSite(Site):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, None, listen=False)
         self.options = ["--config", "xmppservice.toml"]
-        self.componentPort = freePort()
+        self.componentPort, self.metricsPort = freePort(), freePort()
         self.secret(SECRET)
         self.configure(PORT)
 
@@ -35,6 +40,7 @@ class ComponentSite(Site):
             f'[listen]\nc2s = ["tcp:{self.port}:interface=127.0.0.1"]\nc2s_tls = '
             f'["tcp:{self.directPort}:interface=127.0.0.1"]\n'
             f'component = ["tcp:{self.componentPort}:interface=127.0.0.1"]\n'
+            f'metrics = ["tcp:{self.metricsPort}:interface=127.0.0.1"]\n'
             f"[hosts.localhost]\n{ports}"
         )
         self.write(text)
@@ -78,6 +84,17 @@ class Component:
         self.process.communicate()
 
 
+def connect(site: ComponentSite) -> RawClient:
+    """A connected component that says what it is told to, byte by byte."""
+    component = RawClient(site.componentPort, "127.0.0.1")
+    component.send(f"<stream:stream xmlns='{ns.COMPONENT}' xmlns:stream='{ns.STREAM}' to='{DOMAIN}'>")
+    answer = component.next()
+    assert isinstance(answer, StreamHeader)
+    component.send(f"<handshake>{handshake(answer.attrs['id'], SECRET.encode())}</handshake>")
+    assert component.element().name == "handshake"
+    return component
+
+
 def states(site: Site) -> dict[str, str]:
     """Component → state, as ``xmppctl components`` says."""
     return {row[0]: row[1] for row in site.command("components").rows}
@@ -104,6 +121,7 @@ def test_echo(expecting: ComponentSite) -> None:
         second = Component(expecting)
         assert second.line() == "conflict"
         second.end()
+        assert f"login failed from 127.0.0.1: conflict (handshake, no TLS) as '{DOMAIN}'" in expecting.log
     finally:
         component.end()
     waitFor("the end of the component", lambda: states(expecting) == {DOMAIN: "absent"})
@@ -126,6 +144,62 @@ def test_strangers(expecting: ComponentSite, secret: str, domain: str, condition
     finally:
         component.end()
     assert states(expecting) == {DOMAIN: "absent"}
+    assert f"login failed from 127.0.0.1: {condition} (handshake, no TLS) as '{domain}'" in expecting.log
+
+
+def test_figures(expecting: ComponentSite) -> None:
+    """What components do is counted apart from clients, by the domains of the configuration and no others (H07)."""
+    expecting.start()
+    expecting.users("alice@localhost")
+    stranger = RawClient(expecting.componentPort)
+    stranger.send(f"<stream:stream xmlns='{ns.COMPONENT}' xmlns:stream='{ns.STREAM}' to='stranger.test'>")
+    stranger.refused("host-unknown")
+    stranger.close()
+    before = scrape(expecting.metricsPort)
+    name = "xmppservice_component_"
+    assert of(before, f"{name}connected", component=DOMAIN) == 0
+    component, alice = connect(expecting), expecting.login("alice@localhost")
+    for number in range(3):
+        alice.send(f"<message to='x@{DOMAIN}' id='{number}'><body>x</body></message>")
+        component.element()
+    alice.send(f"<iq to='x@{DOMAIN}' id='i' type='get'><ping xmlns='{ns.PING}'/></iq>")
+    component.element()
+    component.send(f"<iq from='x@{DOMAIN}' to='{alice.jid}' id='i' type='result'/>")
+    alice.find(lambda stanza: stanza.name == "iq")
+    now = scrape(expecting.metricsPort)
+    wanted = {("in", "iq"): 1, ("in", "message"): 0, ("out", "iq"): 1, ("out", "message"): 3, ("out", "presence"): 0}
+    for (direction, kind), count in wanted.items():
+        assert of(now, f"{name}stanzas_total", component=DOMAIN, direction=direction, kind=kind) == count
+    assert of(now, f"{name}connected", component=DOMAIN) == 1
+    assert of(now, f"{name}logins_total", result="ok") == of(now, f"{name}logins_total", result="host-unknown") == 1
+    assert of(now, f"{name}stream_errors_total", condition="host-unknown") == 1
+    assert of(now, f"{name}unsent_bytes", component=DOMAIN) == 0
+    assert not [labels for _, labels in now if "stranger.test" in str(labels)]
+    of_clients = of(now, "xmppservice_stanzas_total", direction="in", kind="message")
+    assert of_clients - of(before, "xmppservice_stanzas_total", direction="in", kind="message") == 3
+    waitFor("one stream", lambda: of(scrape(expecting.metricsPort), f"{name}streams") == 1)
+    component.close()
+    waitFor("the end", lambda: of(scrape(expecting.metricsPort), f"{name}connected") == 0)
+
+
+def test_reloadedLimits(expecting: ComponentSite) -> None:
+    """After a reload a new component has the new limits, twice what a client has; the one that is up keeps its own."""
+    expecting.start()
+    first = connect(expecting)
+    expecting.configure(PORT + '[limits]\nstanza_bytes = "20 KiB"\n')
+    expecting.command("reload")
+    start = f"<message from='{DOMAIN}' to='localhost' type='error'><body>"
+    large = f"{start}{'x' * (48 << 10)}</body></message>"
+    ping = f"<iq from='{DOMAIN}' to='localhost' type='get' id='p'><ping xmlns='{ns.PING}'/></iq>"
+    first.send(large + ping)
+    assert first.element().get("id") == "p"
+    first.close()
+    waitFor("the end of the component", lambda: states(expecting) == {DOMAIN: "absent"})
+    second = connect(expecting)
+    second.send(f"{start}{'x' * (30 << 10)}</body></message>{ping}")
+    assert second.element().get("id") == "p"
+    second.send(large + ping)
+    second.refused("policy-violation", app="stanza-too-big")
 
 
 def test_reload(expecting: ComponentSite) -> None:

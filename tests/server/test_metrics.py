@@ -20,6 +20,7 @@ from tests.interop.processes import freePort, waitFor
 from tests.server.conftest import MakeSite
 from tests.server.site import LOCAL, PASSWORD, Site
 from xmppservice.edge.c2s import C2SFactory
+from xmppservice.edge.component import ComponentFactory
 from xmppservice.edge.settings import StreamSettings
 from xmppservice.hub.figures import GAUGE, Figures
 from xmppservice.hub.router import Router
@@ -274,6 +275,7 @@ def test_refusedSummary() -> None:
     server: Any = SimpleNamespace(
         reactor=clock, telemetry=Telemetry(clock), router=Router(), database=Database("sqlite-memory", "", clock),
         clients=C2SFactory(_nobody, "x", StreamSettings(), clock),
+        components=ComponentFactory(_nobody, "x", StreamSettings(), clock), ports=(),
     )  # fmt: skip
     server.clients.refused = refused
     lines: list[str] = []

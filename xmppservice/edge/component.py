@@ -32,6 +32,10 @@ class Seat:
     secret: bytes
 
 
+#: Stream errors that the operator has to know of: a component is not, or not any more, where it should be.
+_TELLING = frozenset({"conflict", "host-gone", "host-unknown"})
+
+
 class ComponentNegotiation(Negotiation):
     """A handshake, and a seat."""
 
@@ -43,11 +47,22 @@ class ComponentNegotiation(Negotiation):
         """See `Negotiation.take`; who has guessed wrong too often is not heard for a while."""
         super().take(item)
         if self.machine.state is State.OFFERED and self._factory.mustWait(self.driver.peer, self.machine.domain):
+            self._tell("policy-violation")
             self.fail(StreamError("policy-violation", "too many wrong handshakes, try again later"))
 
     def _refused(self, ask: events.Refuse) -> None:
-        super()._refused(ask)
+        self._tell(ask.condition)
         self._factory.guesses.failed(self.driver.peer, self.machine.domain)
+
+    def _close(self, ask: events.Close) -> None:
+        if ask.error is not None and ask.error.condition in _TELLING:
+            self._tell(ask.error.condition)
+        super()._close(ask)
+
+    def _tell(self, condition: str) -> None:
+        """A component is refused: the log says from where it came, and which one it claims to be."""
+        machine = self.machine
+        self.driver.factory.report.refused(self.driver, machine.mechanism, machine.claimed, condition)
 
     @property
     def _factory(self) -> ComponentFactory:
@@ -72,8 +87,9 @@ class ComponentNegotiation(Negotiation):
         if driver.parser is not None:
             driver.parser.limits = factory.settings.authenticated
         self._done(link)
+        seat.port.opened()
 
-    performs: ClassVar = {events.Join: _join, events.Close: Negotiation._close}
+    performs: ClassVar = {events.Join: _join, events.Close: _close}
 
 
 class ComponentFactory(StreamFactory):
@@ -86,7 +102,6 @@ class ComponentFactory(StreamFactory):
         settings: StreamSettings,
         clock: IReactorTime,
         writer: GatheredWriter | None = None,
-        seat.port.opened()
     ) -> None:
         self.seatFor = seatFor
         #: Wrong handshakes (hardening V11), by address and domain together: the components of one machine share its
@@ -98,6 +113,11 @@ class ComponentFactory(StreamFactory):
     def negotiate(self, driver: StreamDriver, direct: bool) -> ComponentNegotiation:
         """See `StreamFactory.negotiate`."""
         return ComponentNegotiation(driver, ComponentMachine(self._secretFor, self.defaultHost))
+
+    def refresh(self, settings: StreamSettings, defaultHost: str) -> None:
+        """New streams have these settings from now on."""
+        self.defaultHost = defaultHost
+        self._use(settings)
 
     def mustWait(self, address: str, domain: str) -> bool:
         """Whether an address has guessed the secret of a component wrong too often."""

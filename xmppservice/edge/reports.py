@@ -12,6 +12,7 @@ from twisted.logger import Logger
 
 from xmppservice.protocol.errors import StreamError
 from xmppservice.protocol.sasl.registry import MECHANISMS
+from xmppservice.protocol.stream import component
 
 if TYPE_CHECKING:
     from xmppservice.edge.driver import StreamDriver
@@ -23,6 +24,8 @@ _log = Logger()
 #: Ends of a session that are nobody's trouble.
 _ORDINARY = frozenset({"system-shutdown", "conflict", "host-gone"})
 _LONGEST = 100
+#: Ways to log in; the peer says which one it wants, and may say anything.
+_KNOWN = frozenset({*MECHANISMS, component.MECHANISM})
 
 
 class Report:
@@ -46,7 +49,7 @@ class Report:
 
     def refused(self, driver: StreamDriver, mechanism: str, user: str, condition: str) -> None:
         """A login failed; `mechanism` and `user` are what the peer claims."""
-        known = mechanism if mechanism in MECHANISMS else "unknown"
+        known = mechanism if mechanism in _KNOWN else "unknown"
         self._count(known, condition)
         _log.warn(
             "login failed from {address}: {condition} ({mechanism}, {tls}) as {user!r}",

@@ -18,6 +18,7 @@ from zope.interface import implementer
 from xmppservice import __version__
 from xmppservice.edge.writer import carrier, unsent
 from xmppservice.hub.figures import COUNTER, GAUGE, HISTOGRAM, Figures, Histogram, Values
+from xmppservice.server.componentfigures import componentFigures
 from xmppservice.server.logs import failureOf
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class Observation(Service):
         _edge(server)
         _sessions(server)
         _storage(server)
+        componentFigures(server.telemetry.figures, server.components, server.ports)
         _process(server.telemetry.figures)
 
     def startService(self) -> None:

@@ -18,7 +18,7 @@ from xmppservice.edge.settings import StreamSettings
 from xmppservice.edge.tls import TLSProvider
 from xmppservice.hub.commands import CommandError
 from xmppservice.hub.loader import ModuleError
-from xmppservice.server.edges import makeTLS, streamSettings
+from xmppservice.server.edges import componentSettings, makeTLS, streamSettings
 from xmppservice.server.hosts import HostService
 from xmppservice.server.ports import listeners, readSecrets
 from xmppservice.server.rights import readRights
@@ -107,6 +107,7 @@ class Reload:
             factory.tls = tls
         factory.defaultHost = next(iter(settings.hosts))
         factory.refresh(edge)
+        self._server.components.refresh(componentSettings(edge), factory.defaultHost)
 
     async def _removeHosts(self, settings: Settings) -> list[str]:
         lines = []

@@ -33,7 +33,7 @@ class ComponentMachine(StreamBase):
     is asked to let the component in.
     """
 
-    __slots__ = ("_secretFor", "defaultHost", "domain", "mechanism")
+    __slots__ = ("_secretFor", "claimed", "defaultHost", "domain", "mechanism")
 
     def __init__(self, secretFor: Callable[[str], bytes | None], defaultHost: str) -> None:
         super().__init__()
@@ -41,6 +41,8 @@ class ComponentMachine(StreamBase):
         self.defaultHost = defaultHost
         #: The component's own, as its header says.
         self.domain = ""
+        #: The same, also when nobody is expected there: for the log.
+        self.claimed = ""
         self._secretFor = secretFor
 
     def receive(self, item: object) -> list[Ask]:
@@ -78,6 +80,7 @@ class ComponentMachine(StreamBase):
             domain = prepareDomain(header.attrs.get("to", ""))
         except ValueError:
             raise StreamError("improper-addressing", "the 'to' of the header is the component's domain") from None
+        self.claimed = domain
         if self._secretFor(domain) is None:
             raise StreamError("host-unknown", "no component is expected at this domain")
         return domain
