@@ -70,10 +70,11 @@ class RecordingSession:
         """Keep the call."""
         self.calls.append("closed")
 
-    def probe(self) -> None:
+    def probe(self) -> bool:
         """Ask as with XEP-0198."""
         self.calls.append("probe")
         self.stream.send(b"<r xmlns='urn:xmpp:sm:3'/>")
+        return True
 
     def prepareShutdown(self) -> None:
         """Give the last acknowledgement."""

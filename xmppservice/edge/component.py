@@ -84,8 +84,7 @@ class ComponentNegotiation(Negotiation):
         factory.guesses.succeeded(driver.peer, ask.domain)
         self.perform(machine.joined())
         factory.report.loggedIn(driver, machine.mechanism, link.jid)
-        if driver.parser is not None:
-            driver.parser.limits = factory.settings.authenticated
+        driver.admit()
         self._done(link)
         seat.port.opened()
 

@@ -182,6 +182,8 @@ class StreamDriver(Outlet):
         session, logout = self.session, self._logout
         if session is not None:
             self.factory.report.lost(self, session)
+        elif self.negotiation is not None:
+            self.negotiation.lost(reason)
         self._end()
         if self.parser is not None:
             self.parser.close()
@@ -218,6 +220,12 @@ class StreamDriver(Outlet):
         else:
             # Not at once: whoever resumes may be in the midst of what it paused for.
             self.factory.clock.callLater(0, self._proceed)
+
+    def admit(self) -> None:
+        """The peer is known now (IStream.admit)."""
+        if self.parser is not None:
+            self.parser.limits = self.factory.settings.authenticated
+        self.factory.admitted(self)
 
     def charge(self, deliveries: int) -> None:
         """The stanza that is being taken goes to so many (IStream.charge)."""

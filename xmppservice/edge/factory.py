@@ -149,6 +149,10 @@ class StreamFactory(Factory):
 
     def bound(self, driver: StreamDriver) -> None:
         """Negotiation is over: no deadline any more."""
+        self.admitted(driver)
+
+    def admitted(self, driver: StreamDriver) -> None:
+        """The peer is known: no deadline any more."""
         self._deadlines.pop(driver, None)
 
     def closing(self, driver: StreamDriver, seconds: float) -> None:

@@ -66,6 +66,9 @@ class Negotiation:
         """End the stream in peace."""
         self.perform(self.machine.close(expected))
 
+    def lost(self, reason: Failure) -> None:
+        """The connection is gone before there was a session."""
+
     # -- what the machine asks ------------------------------------------------------------
 
     def perform(self, asks: list[events.Ask]) -> None:
@@ -103,16 +106,13 @@ class Negotiation:
         self.driver.letGo(ask.expected)
 
 
-class ClientNegotiation(Negotiation):
-    """TLS, SASL, and a bound or resumed session."""
+class SecuringNegotiation(Negotiation):
+    """One that knows TLS."""
 
-    __slots__ = ("_securing", "avatar")
+    __slots__ = ("_securing",)
 
-    machine: StreamMachine
-
-    def __init__(self, driver: StreamDriver, machine: StreamMachine, securing: bool) -> None:
+    def __init__(self, driver: StreamDriver, machine: StreamBase, securing: bool) -> None:
         super().__init__(driver, machine)
-        self.avatar: Any = None
         #: A TLS handshake is under way; the first bytes that come through it prove it done.
         self._securing = securing
 
@@ -121,24 +121,54 @@ class ClientNegotiation(Negotiation):
         super().begin()
         if self._securing:
             self._securing = False
-            driver = self.driver
-            driver.secure = True
-            tls = driver.factory.tls
-            if tls is not None:
-                self.machine.secured(tls.bindings(driver.transport), tls.clientCertificate(driver.transport))
+            self.driver.secure = True
+            self._secured()
+
+    def _secured(self) -> None:
+        """The handshake is done."""
+        raise NotImplementedError
+
+    def _certifiedName(self) -> str:
+        """The domain whose certificate is shown."""
+        raise NotImplementedError
+
+    def _smuggled(self) -> bool:
+        """Hardening T01: nothing unprotected may follow, but the line end that go-xmpp sends."""
+        return bool(self.driver.remainder().strip(b" \t\r\n"))
 
     def _startTLS(self, ask: events.StartTLS) -> None:
-        """RFC 6120 5.4.2.3; hardening T01: nothing unprotected may follow, but the line end that go-xmpp sends."""
-        driver, host = self.driver, self.machine.host
-        assert host is not None
-        if driver.remainder().strip(b" \t\r\n"):
+        """RFC 6120 5.4.2.3."""
+        driver = self.driver
+        if self._smuggled():
             self.fail(StreamError("policy-violation", "data behind <starttls/>"))
             return
         driver.send(ask.proceed)
         driver.flush()
         driver.restart(driver.factory.settings.preAuth)
         self._securing = True
-        driver.openOutlet(driver.factory.startTLS(driver, host.name))
+        driver.openOutlet(driver.factory.startTLS(driver, self._certifiedName()))
+
+
+class ClientNegotiation(SecuringNegotiation):
+    """TLS, SASL, and a bound or resumed session."""
+
+    __slots__ = ("avatar",)
+
+    machine: StreamMachine
+
+    def __init__(self, driver: StreamDriver, machine: StreamMachine, securing: bool) -> None:
+        super().__init__(driver, machine, securing)
+        self.avatar: Any = None
+
+    def _secured(self) -> None:
+        driver = self.driver
+        tls = driver.factory.tls
+        if tls is not None:
+            self.machine.secured(tls.bindings(driver.transport), tls.clientCertificate(driver.transport))
+
+    def _certifiedName(self) -> str:
+        assert self.machine.host is not None
+        return self.machine.host.name
 
     def _restart(self, ask: events.Restart) -> None:
         """The peer is authenticated and begins a new stream, with the limits of known peers."""
@@ -233,7 +263,7 @@ class ClientNegotiation(Negotiation):
             self.driver.fault(failure)
 
     performs: ClassVar = {
-        events.StartTLS: _startTLS,
+        events.StartTLS: SecuringNegotiation._startTLS,
         events.Restart: _restart,
         events.FetchSecrets: _fetchSecrets,
         events.Login: _login,

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-
-import attrs
+from dataclasses import dataclass
 
 from xmppservice.protocol.errors import StanzaError, StreamError
 from xmppservice.protocol.jid import InvalidJID, prepareDomain
@@ -38,7 +37,7 @@ def isKey(given: str, secret: bytes, receiving: str, originating: str, id: str) 
     return given.isascii() and hmac.compare_digest(given.lower(), right)
 
 
-@attrs.frozen
+@dataclass(frozen=True, slots=True)
 class Dialback:
     """One element of dialback: a request (no `type`) or an answer.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import Service
 from twisted.cred.checkers import ICredentialsChecker
@@ -28,6 +28,7 @@ from xmppservice.hub.administration import AdministrationCommands
 from xmppservice.hub.commands import Catalogue
 from xmppservice.hub.componentcommands import ComponentCommands
 from xmppservice.hub.contracts.administration import IAdministration
+from xmppservice.hub.federation.commands import FederationCommands
 from xmppservice.hub.host import Services, VirtualHost
 from xmppservice.hub.loader import ModuleError
 from xmppservice.hub.module import HostModule
@@ -46,10 +47,13 @@ from xmppservice.server.logs import Lines
 from xmppservice.server.observing import Observation
 from xmppservice.server.ports import Ports, listeners, readSecrets
 from xmppservice.server.reloading import Reload
-from xmppservice.settings import Settings
 from xmppservice.server.rights import readRights
+from xmppservice.settings import Settings
 from xmppservice.storage.database import Database
 from xmppservice.systemd import Notifier
+
+if TYPE_CHECKING:
+    from xmppservice.server.federation import FederationService
 
 log = Logger()
 
@@ -105,7 +109,7 @@ class XMPPServer(ServiceTree):
         self.ports = Ports(self.router)
         self.ports.apply(readSecrets(settings), readRights(settings))
         self.commands.add(ComponentCommands(self.ports))
-        edges = (*self._makeComponents(), self.c2s)
+        edges = (*self._makeComponents(), self.c2s, *self._makeFederation())
         self.notifier = Notifier(os.environ, reactor, self.summary)
         control = ControlService(settings.controlSocket, self.commands, reactor)
         observation = Observation(self)
@@ -141,6 +145,18 @@ class XMPPServer(ServiceTree):
             self.ports.seatFor, default, componentSettings(self.clients.settings), self.reactor, self.clients.writer
         )
         return [StreamService(self.components, endpoints, name="component")] if endpoints else []
+
+    def _makeFederation(self) -> list[Service]:
+        """What talks to other servers, where the configuration wants that."""
+        self.federation: FederationService | None = None
+        if not self.settings.federates:
+            return []
+        # Imported here: a server that talks to no other needs nothing of that.
+        from xmppservice.server.federation import FederationService
+
+        self.federation = FederationService(self)
+        self.commands.add(FederationCommands(self.federation.federation))
+        return [self.federation]
 
     def _makeMetrics(self) -> list[Service]:
         """The page for monitoring, where the configuration wants one."""

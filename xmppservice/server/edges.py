@@ -10,14 +10,22 @@ import attrs
 from xmppservice.edge.certificates import CertificateProblem, makeDevelopmentCertificate
 from xmppservice.edge.memory import automaticMarks
 from xmppservice.edge.rates import Exemptions, Rates
+from xmppservice.edge.s2s.networks import Network, parseNetworks
+from xmppservice.edge.s2s.targets import Target
 from xmppservice.edge.settings import StreamSettings
 from xmppservice.edge.tls import TLSProvider
+from xmppservice.hub.federation.policy import FederationPolicy
 from xmppservice.hub.options import size
+from xmppservice.protocol.jid import InvalidJID, prepareDomain
+from xmppservice.protocol.stream.s2s import Policy
 from xmppservice.settings import Settings, complaint
 from xmppservice.wire.limits import Limits
 
 COMPONENT_QUEUE = 16
 """How many times as much may wait for a component as for a client."""
+
+SERVER_QUEUE = 16
+"""How many times as much may wait for another server."""
 
 
 def streamSettings(settings: Settings) -> StreamSettings:
@@ -68,6 +76,79 @@ def componentSettings(common: StreamSettings) -> StreamSettings:
         memory=0,
         addressSpace=0,
     )
+
+
+def serverSettings(common: StreamSettings, settings: Settings) -> StreamSettings:
+    """Those of clients, for other servers: each of them many users."""
+    s2s = settings.s2s
+    stream = attrs.evolve(
+        common.streamRates, bytes=s2s.streamBytes, bytesBurst=16 * s2s.streamBytes, stanzas=s2s.streamStanzas,
+        stanzasBurst=20 * s2s.streamStanzas,
+    )  # fmt: skip
+    return attrs.evolve(
+        common,
+        tls=s2s.tls,
+        authenticated=replace(common.authenticated, stanzaBytes=s2s.stanzaBytes),
+        outgoing=SERVER_QUEUE * common.outgoing,
+        perAddress=s2s.perAddress,
+        streamRates=stream,
+        addressRates=attrs.evolve(
+            stream, bytes=4 * stream.bytes, bytesBurst=4 * stream.bytesBurst, stanzas=4 * stream.stanzas,
+            stanzasBurst=4 * stream.stanzasBurst,
+        ),
+        memory=0,
+        addressSpace=0,
+    )
+
+
+def federationPolicy(settings: Settings) -> FederationPolicy:
+    """With whom we federate, and within which bounds; raises `SettingsError`."""
+    s2s = settings.s2s
+    for key in ("allow", "deny"):
+        for name in getattr(s2s, key):
+            _domain(settings, ("s2s", key), name.removeprefix("*."))
+    return FederationPolicy(
+        certificates=s2s.authentication == "certificates",
+        allow=s2s.allow, deny=s2s.deny, queueTime=s2s.queueTime, queueStanzas=s2s.queueStanzas,
+        queueBytes=s2s.queueBytes, resumption=int(s2s.resumption),
+    )  # fmt: skip
+
+
+def streamPolicy(settings: Settings) -> Policy:
+    """What we ask of streams between servers."""
+    s2s = settings.s2s
+    return Policy(s2s.tls, s2s.authentication == "dialback", s2s.bidi, s2s.management, s2s.stanzaBytes)
+
+
+def overrides(settings: Settings) -> dict[str, list[Target]]:
+    """Where the servers of some domains are, past DNS; raises `SettingsError`."""
+    found: dict[str, list[Target]] = {}
+    path = ("s2s", "overrides")
+    for text in settings.s2s.overrides:
+        domain, _, place = (part.strip() for part in text.partition("="))
+        direct, place = place.startswith("direct "), place.removeprefix("direct ").strip()
+        host, colon, port = place.rpartition(":")
+        if not host or not colon or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
+            problem = f'{text!r} is not of the form "example.org = 192.0.2.1:5269"'
+            raise complaint(settings, path, problem)
+        target = Target(host.strip("[]"), int(port), direct)
+        found.setdefault(_domain(settings, path, domain), []).append(target)
+    return found
+
+
+def refusedNetworks(settings: Settings) -> tuple[Network, ...]:
+    """What is never connected to; raises `SettingsError`."""
+    try:
+        return parseNetworks(settings.s2s.refused)
+    except ValueError as error:
+        raise complaint(settings, ("s2s", "refused"), str(error)) from None
+
+
+def _domain(settings: Settings, path: tuple[str, ...], name: str) -> str:
+    try:
+        return prepareDomain(name)
+    except InvalidJID as error:
+        raise complaint(settings, path, f"{name!r} is no domain: {error}") from None
 
 
 def _marks(settings: Settings) -> tuple[int, int]:

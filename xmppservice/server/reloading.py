@@ -26,6 +26,7 @@ from xmppservice.settings import HostSettings, Settings, SettingsError
 
 if TYPE_CHECKING:
     from xmppservice.server.composition import XMPPServer
+    from xmppservice.server.federation import Plan
 
 log = Logger()
 
@@ -50,6 +51,7 @@ class Reload:
             settings = attrs.evolve(read, **{name: getattr(self._before, name) for name in _FIXED})
             edge, tls = streamSettings(settings), makeTLS(settings)
             components, rights = readSecrets(settings), readRights(settings)
+            federation = self._planFederation(settings, edge, tls)
         except (SettingsError, ModuleError) as error:
             raise _refusal(error) from None
         try:
@@ -59,6 +61,8 @@ class Reload:
             raise _refusal(error) from error
         self._applyEdge(settings, edge, tls)
         server.ports.apply(components, rights)
+        if server.federation is not None and federation is not None:
+            server.federation.apply(federation)
         server.administration.use(settings)
         lines += await self._removeHosts(settings)
         differences = self._before.differences(read)
@@ -72,6 +76,14 @@ class Reload:
         if tls is not None and server.tls is None and settings.listen.c2sTls:
             lines.append("there are certificates now; the listeners with direct TLS need a restart")
         return ["certificates read again", *lines]
+
+    def _planFederation(self, settings: Settings, edge: StreamSettings, tls: TLSProvider | None) -> Plan | None:
+        """What the settings say of other servers, if we talk to any."""
+        if self._server.federation is None:
+            return None
+        from xmppservice.server.federation import plan
+
+        return plan(settings, edge, tls)
 
     async def _applyHosts(self, settings: Settings) -> list[str]:
         server, lines = self._server, []
@@ -115,6 +127,8 @@ class Reload:
             service = self._server.hostService(domain)
             if service is not None:
                 await self._server.hosts.removeService(service)
+                if self._server.federation is not None:
+                    self._server.federation.federation.dropLocal(domain)
                 lines.append(f"{domain}: stopped")
         return lines
 

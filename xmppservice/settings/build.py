@@ -21,7 +21,7 @@ Modules = Mapping[str, type | None]
 names or enables, so a lazy mapping may import them then; it may also know dotted paths that it does not list."""
 
 _GROUPS = ("hosts", "modules", "ports")
-_NOT_BUILT = ("s2s", "http")
+_NOT_BUILT = ("http",)
 
 
 @attrs.frozen

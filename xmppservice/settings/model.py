@@ -9,11 +9,11 @@ from typing import Any, TypeVar, cast
 import attrs
 
 from xmppservice.hub.options import describeOptions, dottedKey
-from xmppservice.settings.sections import TLS, Auth, Database, Limits, Listen, Log
+from xmppservice.settings.sections import S2S, TLS, Auth, Database, Limits, Listen, Log
 
 _Options = TypeVar("_Options")
 
-RELOADABLE = ("tls", "auth", "limits", "log", "hosts", "modules", "ports")
+RELOADABLE = ("tls", "auth", "s2s", "limits", "log", "hosts", "modules", "ports")
 """What a reload applies; the rest needs a restart."""
 
 
@@ -97,6 +97,7 @@ class Settings:
     listen: Listen
     tls: TLS
     auth: Auth
+    s2s: S2S
     limits: Limits
     log: Log
     hosts: Mapping[str, HostSettings]
@@ -108,6 +109,11 @@ class Settings:
     def controlSocket(self) -> str:
         """The unix socket by which xmppctl talks to the running server."""
         return controlSocket(self.data)
+
+    @property
+    def federates(self) -> bool:
+        """Whether the server talks to others."""
+        return bool(self.listen.s2s or self.listen.s2sTls)
 
     @property
     def inMemory(self) -> bool:
@@ -125,7 +131,7 @@ class Settings:
         Hosts and modules are named one by one (``hosts."example.com"``), other sections by key.
         """
         changed: dict[bool, list[str]] = {True: [], False: []}
-        for name in ("data", "database", "listen", "tls", "auth", "limits", "log"):
+        for name in ("data", "database", "listen", "tls", "auth", "s2s", "limits", "log"):
             mine, theirs = getattr(self, name), getattr(other, name)
             changed[name in RELOADABLE] += _changes(name, mine, theirs)
         for name in ("hosts", "ports"):

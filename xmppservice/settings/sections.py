@@ -51,7 +51,10 @@ class Listen:
     c2sTls: tuple[str, ...] = option(
         ("tcp:5223:interface=127.0.0.1",), "Clients, with direct TLS (XEP-0368). Left out: port 5223 of `interface`."
     )
-    s2s: tuple[str, ...] = option((), "Other servers.")
+    s2s: tuple[str, ...] = option(
+        (), 'Other servers, with STARTTLS: "tcp:5269". Without this and s2s_tls the server talks to no other one.'
+    )
+    s2sTls: tuple[str, ...] = option((), 'Other servers, with direct TLS (XEP-0368): "tcp:5270".')
     component: tuple[str, ...] = option(
         (), "External components (XEP-0114). Left out: port 5347 of loopback, if any component is configured."
     )
@@ -81,6 +84,66 @@ class TLS:
     developmentCertificates: bool = option(
         False, "Make a certificate, signed by an authority of its own in the same folder, for a host that has none."
     )
+
+
+@attrs.frozen
+class S2S:
+    """``[s2s]``: other servers, as soon as `listen.s2s` says where they are listened for."""
+
+    authentication: str = option(
+        "certificates",
+        'How other servers prove their domain: "certificates" wants a valid one for it; with "dialback" a server '
+        "without one may prove itself by DNS alone (XEP-0220), which whoever controls DNS can forge.",
+        choices=("certificates", "dialback"),
+    )
+    tls: str = option(
+        "required",
+        'Whether streams between servers must be encrypted; "optional" is for trusted networks.',
+        choices=("required", "optional"),
+    )
+    authorities: FilePath = option(
+        "", "PEM file of those who may issue the certificates of other servers; empty: those that the system trusts."
+    )
+    posh: bool = option(False, "Accept certificates that a domain's web server vouches for (POSH, RFC 7711).")
+    dane: bool = option(
+        False, "Accept certificates that TLSA records vouch for (DANE, RFC 7673); needs a resolver that checks DNSSEC."
+    )
+    allow: tuple[str, ...] = option(
+        (), 'Domains to talk to, and no others; "*.example.org" is every domain below it. Empty: all.'
+    )
+    deny: tuple[str, ...] = option((), "Domains not to talk to, in the same form.")
+    resolver: tuple[str, ...] = option(
+        (), 'Name servers to ask, such as "127.0.0.1:53"; empty: those of the system. Only one of your own can be '
+        "trusted with what it says of DNSSEC.",
+    )  # fmt: skip
+    overrides: tuple[str, ...] = option(
+        (),
+        'Where the server of a domain is, past DNS: "example.org = 192.0.2.1:5269", with "direct" in front of the '
+        "address if TLS comes before the stream.",
+    )
+    refused: tuple[str, ...] = option(
+        (),
+        'Networks that are never connected to, such as "192.0.2.0/24", whatever DNS says; "private" is every network '
+        "that means something only here.",
+    )
+    bidi: bool = option(True, "Use one stream for both directions with servers that can (XEP-0288).")
+    management: bool = option(
+        True, "Have other servers acknowledge what they get (XEP-0198), so that a cut loses nothing."
+    )
+    resumption: Duration = option(300.0, "Time in which a stream that broke may be resumed.", range=(0, 3600))
+    queueTime: Duration = option(
+        20.0, "Time that a stanza waits for a server that cannot be reached, before it goes back.", range=(1, 3600)
+    )
+    queueStanzas: int = option(1000, "Stanzas that may wait for one server.", range=(1, None))
+    queueBytes: Size = option(1 << 20, "Bytes that may wait for one server.", range=(10_000, None))
+    stanzaBytes: Size = option(512 * 1024, "Largest stanza from another server.", range=(10_000, None))
+    streamBytes: Size = option(
+        500_000,
+        "Bytes per second that one stream of another server may send in the long run; over it we read it more slowly.",
+        range=(1000, None),
+    )
+    streamStanzas: int = option(1000, "Stanzas per second of such a stream.", range=(1, None))
+    perAddress: int = option(500, "Streams of other servers from one address.", range=(1, None))
 
 
 @attrs.frozen
@@ -210,15 +273,6 @@ class PortKeys:
     secretFile: FilePath = option("", "File with the shared secret of an external component, readable by us alone.")
 
 
-SECTIONS: dict[str, type] = {
-    "database": Database,
-    "listen": Listen,
-    "tls": TLS,
-    "auth": Auth,
-    "limits": Limits,
-    "log": Log,
-}
-"""Section name → its options, in the order of the manual."""
 @attrs.frozen
 class ComponentKeys:
     """Keys of ``[ports."irc.example.com"]`` with the kind component: its rights over accounts, by default none."""
@@ -250,3 +304,13 @@ class ComponentKeys:
     )
 
 
+SECTIONS: dict[str, type] = {
+    "database": Database,
+    "listen": Listen,
+    "tls": TLS,
+    "auth": Auth,
+    "s2s": S2S,
+    "limits": Limits,
+    "log": Log,
+}
+"""Section name → its options, in the order of the manual."""

@@ -87,6 +87,9 @@ class MemoryStream:
         """See `IStream.resume`."""
         self.paused -= 1
 
+    def admit(self) -> None:
+        """See `IStream.admit`."""
+
     def charge(self, deliveries: int) -> None:
         """See `IStream.charge`."""
         self.charged += deliveries

@@ -69,6 +69,9 @@ class IStream(Interface):
     def resume() -> None:
         """Undo one `pause`."""
 
+    def admit() -> None:
+        """The peer has proved itself after its session was made: no deadline any more, and room for larger stanzas."""
+
     def charge(deliveries: int) -> None:
         """The stanza that is being taken goes to so many others: the sender's budget pays for them.
 

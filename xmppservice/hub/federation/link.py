@@ -176,10 +176,23 @@ class ServerLink(Origin):
         self.how[(sender, target)] = how
         if self.remote == "":
             self.remote, self.jid = sender, JID.of("", sender)
+        if self.stream is not None:
+            self.stream.admit()
         self.federation.authenticated(self, sender, target, how)
         if self.bidi and not self.outgoing:
             self.carries.add((target, sender))
+            self.how[(target, sender)] = f"bidi, {how}"
             self.federation.routeFor(target, sender).use(self)
+
+    def accepted(self, local: str, remote: str, how: str, peer: str) -> None:
+        """The other server takes what we send for a pair, ours first. `peer` is how we know who it is: enough to take
+        what it sends on this stream, if both directions were agreed on (hardening S09)."""
+        self.carries.add((local, remote))
+        self.how[(local, remote)] = how
+        if self.stream is not None:
+            self.stream.admit()
+        if self.bidi:
+            self.accept(remote, local, f"bidi, {peer or 'by DNS'}")
 
     # -- to the other server -----------------------------------------------------------------------
 

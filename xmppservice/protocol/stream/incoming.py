@@ -105,16 +105,21 @@ def classify(item: object) -> Input:
 class IncomingMachine(StreamBase):
     """One stream of another server, seen from us, until it has its link.
 
-    `isOurs` says whether a domain is served here; `defaultHost` names us in answers to headers that name nobody we
-    know. `local` and `remote` are what the header says, `remote` "" if it says nothing. `authenticated`: by SASL, as
-    `remote`.
+    `isOurs` says whether a domain is served here, `allows` whether we speak to one that is not; `defaultHost` names us
+    in answers to headers that name nobody we know. `local` and `remote` are what the header says, `remote` "" if it
+    says nothing. `authenticated`: by SASL, as `remote`.
     """
 
-    __slots__ = ("_isOurs", "_policy", "_tries", "authenticated", "bidi", "defaultHost", "local", "remote", "verdict")
+    __slots__ = (
+        "_allows", "_isOurs", "_policy", "_tries", "authenticated", "bidi", "defaultHost", "local", "remote", "verdict",
+    )  # fmt: skip
 
-    def __init__(self, isOurs: Callable[[str], bool], defaultHost: str, policy: Policy) -> None:
+    def __init__(
+        self, isOurs: Callable[[str], bool], allows: Callable[[str], bool], defaultHost: str, policy: Policy
+    ) -> None:
         super().__init__()
         self._isOurs = isOurs
+        self._allows = allows
         self._policy = policy
         self._tries = TRIES
         self.defaultHost = defaultHost
@@ -173,6 +178,8 @@ class IncomingMachine(StreamBase):
         sender = domainOf(header, "from")
         if sender and self._isOurs(sender):
             raise StreamError("invalid-from", "this domain is served here")
+        if sender and not self._allows(sender):
+            raise StreamError("policy-violation", "this server does not federate with yours")
         self.local, self.remote = to, sender
 
     def _header(self, header: StreamHeader | None) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import attrs
+from dataclasses import dataclass
 
 from xmppservice.protocol.errors import StreamError
 from xmppservice.protocol.jid import InvalidJID, prepareDomain
@@ -16,7 +16,7 @@ TRIES = 5
 EXTERNAL = "EXTERNAL"
 
 
-@attrs.frozen
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """What was found of the other server's certificate: whether it is valid for the domain, by which rules
     ("pkix", "posh", "dane"), and if not, why not."""
@@ -29,7 +29,7 @@ class Verdict:
 NO_CERTIFICATE = Verdict(False, reason="it showed no certificate")
 
 
-@attrs.frozen
+@dataclass(frozen=True, slots=True)
 class Policy:
     """What we ask of streams between servers.
 

@@ -1,0 +1,259 @@
+"""Streams that we open to other servers: finding them, one attempt after the other, and negotiating.
+
+Theory of operation. `Connector.connect` tries the targets of a domain in order. A try is a connection, for which the
+dialler may race several, and then the negotiation of the one that won. Each connection has its `Opening`, by which
+its negotiation learns whom to speak to and says what became of it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError, fail, succeed
+from twisted.internet.interfaces import IAddress
+from twisted.internet.protocol import Factory
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from xmppservice.edge.driver import StreamDriver
+from xmppservice.edge.negotiation import SecuringNegotiation
+from xmppservice.edge.s2s.dialler import DialFailed, Dialler
+from xmppservice.edge.s2s.streams import Identity, ServerFactory
+from xmppservice.edge.s2s.targets import Finder, NoAnswer, NoService, Target
+from xmppservice.hub.contracts.federation import IConnector, Unreachable
+from xmppservice.hub.federation.link import ServerLink
+from xmppservice.hub.federation.managing import Management
+from xmppservice.protocol.errors import StreamError
+from xmppservice.protocol.stream import events
+from xmppservice.protocol.stream.outgoing import OutgoingMachine
+from xmppservice.protocol.stream.s2s import Verdict
+
+#: Seconds for all that has to happen before there is a link, and for the negotiation with one target.
+ALL_IN_ALL = 45.0
+ONE_TARGET = 20.0
+
+
+class Opening:
+    """One connection to a target: from whom to whom, and in the end its link or why there is none."""
+
+    def __init__(self, local: str, remote: str, target: Target) -> None:
+        self.local, self.remote, self.target = local, remote, target
+        self._outcome: ServerLink | Unreachable | None = None
+        self._waiter: Deferred[ServerLink] | None = None
+
+    def whenOver(self) -> Deferred[ServerLink]:
+        """Fires with the link, or fails with `Unreachable`."""
+        if isinstance(self._outcome, Unreachable):
+            return fail(self._outcome)
+        if self._outcome is not None:
+            return succeed(self._outcome)
+        self._waiter = Deferred()
+        return self._waiter
+
+    def over(self, outcome: ServerLink | Unreachable) -> None:
+        """Negotiation has ended; only the first word counts."""
+        if self._outcome is not None:
+            return
+        self._outcome = outcome
+        waiter, self._waiter = self._waiter, None
+        if waiter is None or waiter.called:
+            return
+        if isinstance(outcome, Unreachable):
+            waiter.errback(outcome)
+        else:
+            waiter.callback(outcome)
+
+
+class OutgoingNegotiation(SecuringNegotiation):
+    """We speak first; otherwise a negotiation as any."""
+
+    __slots__ = ("_identity", "opening")
+
+    machine: OutgoingMachine
+
+    def __init__(self, driver: StreamDriver, machine: OutgoingMachine, opening: Opening) -> None:
+        super().__init__(driver, machine, False)
+        self.opening = opening
+        self._identity: Identity | None = None
+
+    @property
+    def _factory(self) -> ServerFactory:
+        factory = self.driver.factory
+        assert isinstance(factory, ServerFactory)
+        return factory
+
+    def open(self) -> None:
+        """The connection is up."""
+        if self.opening.target.direct:
+            self._secure(alpn=True)
+        else:
+            self.perform(self.machine.start())
+
+    def _secure(self, alpn: bool) -> None:
+        """TLS, and a header that waits for its handshake."""
+        driver, factory, opening = self.driver, self._factory, self.opening
+        if factory.tls is None:
+            self.fail(StreamError("policy-violation", "we have no certificates, and so no TLS"))
+            return
+        driver.flush()
+        local = factory.certifiedName(opening.local)
+        self._securing = True
+        driver.openOutlet(
+            factory.tls.startClientTLS(driver, driver.transport, local, opening.remote, factory.clock, alpn)
+        )
+        self.perform(self.machine.secured())
+
+    def _secured(self) -> None:
+        """The machine was told when the handshake began."""
+
+    def _beginTLS(self, ask: events.BeginTLS) -> None:
+        if self._smuggled():
+            self.fail(StreamError("policy-violation", "it sent data behind <proceed/>"))
+            return
+        self.driver.restart(self.driver.factory.settings.preAuth)
+        self._secure(alpn=False)
+
+    def _restart(self, ask: events.Restart) -> None:
+        self.driver.restart(self.driver.factory.settings.authenticated)
+
+    def _judge(self, ask: events.Judge) -> None:
+        self._identity = self._factory.identify(self.driver, self.opening.target)
+        self._wait(self._identity.judge(ask.domain), self._judged, self._notJudged)
+
+    def _judged(self, verdict: Verdict) -> None:
+        self.perform(self.machine.judged(verdict))
+
+    def _notJudged(self, failure: Failure) -> None:
+        self.driver.fault(failure)
+
+    def _attach(self, ask: events.Attach) -> None:
+        driver, machine, factory = self.driver, self.machine, self._factory
+        identity = self._identity or factory.identify(driver, self.opening.target)
+        link = ServerLink(factory.federation, driver, identity, machine.remote, outgoing=True)
+        link.dialback, link.bidi = machine.dialback, machine.bidi
+        link.managed = Management(machine.management)
+        self._done(link)
+        if machine.authenticated:
+            link.accepted(machine.local, machine.remote, "certificate", machine.verdict.how)
+        self.opening.over(link)
+
+    def _close(self, ask: events.Close) -> None:
+        super()._close(ask)
+        self.opening.over(Unreachable(self.machine.reason or "the stream was closed while it was negotiated"))
+
+    def lost(self, reason: Failure) -> None:
+        """See `Negotiation.lost`."""
+        what = "the TLS handshake failed" if self._securing else "the connection was lost while it was negotiated"
+        self.opening.over(Unreachable(self.machine.reason or f"{what}: {reason.getErrorMessage()}"[:300]))
+
+    performs: ClassVar[dict[type, Any]] = {
+        events.BeginTLS: _beginTLS,
+        events.Restart: _restart,
+        events.Judge: _judge,
+        events.Attach: _attach,
+        events.Close: _close,
+    }
+
+
+class OutgoingFactory(ServerFactory):
+    """The streams that we open."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._openings: dict[StreamDriver, Opening] = {}
+
+    def driverFor(self, opening: Opening) -> StreamDriver:
+        """The stream of one connection."""
+        driver = StreamDriver(self)
+        self._openings[driver] = opening
+        return driver
+
+    def openingOf(self, driver: StreamDriver) -> Opening:
+        """What a stream of ours is for."""
+        return self._openings[driver]
+
+    def negotiate(self, driver: StreamDriver, direct: bool) -> OutgoingNegotiation:
+        """See `StreamFactory.negotiate`."""
+        opening = self._openings[driver]
+        tls = self.tls
+        certified = tls is not None and tls.has(self.certifiedName(opening.local))
+        machine = OutgoingMachine(opening.local, opening.remote, self.policy, certified)
+        return OutgoingNegotiation(driver, machine, opening)
+
+    def connected(self, driver: StreamDriver) -> None:
+        """See `StreamFactory.connected`."""
+        super().connected(driver)
+        negotiation = driver.negotiation
+        if isinstance(negotiation, OutgoingNegotiation):
+            negotiation.open()
+
+    def disconnected(self, driver: StreamDriver) -> None:
+        """See `StreamFactory.disconnected`."""
+        self._openings.pop(driver, None)
+        super().disconnected(driver)
+
+
+class _Dialling(Factory):
+    """Makes the streams of one dial, of which one will win."""
+
+    noisy = False
+
+    def __init__(self, factory: OutgoingFactory, opening: tuple[str, str, Target]) -> None:
+        self._factory = factory
+        self._opening = opening
+
+    def buildProtocol(self, addr: IAddress | None) -> StreamDriver:  # type: ignore[override]
+        """A stream with an opening of its own."""
+        return self._factory.driverFor(Opening(*self._opening))
+
+
+@implementer(IConnector)
+class Connector:
+    """Opens streams to other servers."""
+
+    def __init__(self, finder: Finder, dialler: Dialler, factory: OutgoingFactory) -> None:
+        self.finder = finder
+        self.dialler = dialler
+        self._factory = factory
+
+    def connect(self, local: str, remote: str) -> Deferred[ServerLink]:
+        """See `IConnector.connect`."""
+        attempt = Deferred.fromCoroutine(self._connect(local, remote))
+        attempt.addTimeout(ALL_IN_ALL, self._factory.clock)
+
+        def failed(failure: Failure) -> Failure:
+            if failure.check(TimeoutError, CancelledError):
+                raise Unreachable("no answer within the time")
+            return failure
+
+        return attempt.addErrback(failed)
+
+    async def _connect(self, local: str, remote: str) -> ServerLink:
+        try:
+            targets = await self.finder.targets(remote)
+        except NoService as error:
+            raise Unreachable(str(error), "remote-server-not-found", lasting=True) from None
+        except NoAnswer as error:
+            raise Unreachable(str(error)) from None
+        reasons: list[str] = []
+        for target in targets:
+            try:
+                return await self._try(local, remote, target)
+            except Unreachable as error:
+                reasons.append(f"{target}: {error.reason}")
+        raise Unreachable("; ".join(reasons)[:500] or "it has no address")
+
+    async def _try(self, local: str, remote: str, target: Target) -> ServerLink:
+        try:
+            driver: Any = await self.dialler.dial(target, _Dialling(self._factory, (local, remote, target)))
+        except DialFailed as error:
+            raise Unreachable(str(error)) from None
+        over = self._factory.openingOf(driver).whenOver() if driver.transport is not None else None
+        if over is None:
+            raise Unreachable("the connection was lost at once")
+        over.addTimeout(ONE_TARGET, self._factory.clock)
+        try:
+            return await over
+        except (TimeoutError, CancelledError):
+            driver.fail(StreamError("connection-timeout"))
+            raise Unreachable("it does not answer") from None

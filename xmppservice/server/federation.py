@@ -1,0 +1,137 @@
+"""Federation as one part of the server: what listens, what calls, and what stands between them and the hub."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING, Any
+
+import attrs
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.endpoints import serverFromString
+
+from xmppservice.edge.certificates import CertificateProblem
+from xmppservice.edge.s2s.dialler import Dialler
+from xmppservice.edge.s2s.incoming import IncomingFactory
+from xmppservice.edge.s2s.networks import Network
+from xmppservice.edge.s2s.outgoing import Connector, OutgoingFactory
+from xmppservice.edge.s2s.resolving import Resolver, makeResolver
+from xmppservice.edge.s2s.targets import Finder, Target
+from xmppservice.edge.s2s.trust import Judge
+from xmppservice.edge.service import StreamService
+from xmppservice.edge.settings import StreamSettings
+from xmppservice.edge.tls import ServerTLS, TLSProvider
+from xmppservice.hub.federation.domains import Federation
+from xmppservice.hub.federation.policy import FederationPolicy
+from xmppservice.protocol.stream.s2s import Policy
+from xmppservice.server.edges import federationPolicy, overrides, refusedNetworks, serverSettings, streamPolicy
+from xmppservice.settings import Settings, complaint
+
+if TYPE_CHECKING:
+    from xmppservice.server.composition import XMPPServer
+
+KEY = "dialback"
+"""Under which name the storage has the secret of our dialback keys."""
+
+
+@attrs.frozen
+class Plan:
+    """All that the configuration says of federation, checked."""
+
+    streams: StreamSettings
+    federation: FederationPolicy
+    policy: Policy
+    overrides: dict[str, list[Target]]
+    refused: tuple[Network, ...]
+    tls: ServerTLS | None
+
+
+def plan(settings: Settings, common: StreamSettings, tls: TLSProvider | None) -> Plan:
+    """Read it; raises `SettingsError`."""
+    try:
+        between = None if tls is None else ServerTLS(tls, settings.s2s.authorities or None)
+    except CertificateProblem as error:
+        raise complaint(settings, ("s2s", "authorities"), str(error)) from None
+    return Plan(
+        serverSettings(common, settings), federationPolicy(settings), streamPolicy(settings), overrides(settings),
+        refusedNetworks(settings), between,
+    )  # fmt: skip
+
+
+def _resolver(settings: Settings, reactor: Any) -> Resolver:
+    try:
+        return makeResolver(reactor, settings.s2s.resolver)
+    except ValueError as error:
+        raise complaint(settings, ("s2s", "resolver"), str(error)) from None
+
+
+class FederationService(Service):
+    """Listens for other servers, and calls them."""
+
+    name = "s2s"
+
+    def __init__(self, server: XMPPServer) -> None:
+        settings, database = server.settings, server.database
+        found = self._plan = plan(settings, server.clients.settings, server.tls)
+        self._keys = database.keys
+        self.federation = Federation(server.router, database.store, server.clock, found.federation)
+        self.federation.management = found.policy.management
+        self.resolver = _resolver(settings, server.reactor)
+        self.judge = Judge()
+        parts = (found.policy, found.streams, server.reactor, found.tls, server.clients.writer)
+        self.incoming = IncomingFactory(self.federation, self.judge, *parts)
+        self.incoming.defaultHost = next(iter(settings.hosts))
+        self.outgoing = OutgoingFactory(self.federation, self.judge, *parts)
+        self.connector = Connector(
+            Finder(self.resolver, found.overrides), Dialler(server.reactor, self.resolver, found.refused), self.outgoing
+        )
+        self.federation.connector = self.connector
+        self._router = server.router
+        direct = settings.listen.s2sTls if found.tls is not None else ()
+        self._listening = StreamService(
+            self.incoming,
+            [serverFromString(server.reactor, text) for text in settings.listen.s2s],
+            [serverFromString(server.reactor, text) for text in direct],
+        )
+
+    def privilegedStartService(self) -> None:
+        """Bind the ports."""
+        self._listening.privilegedStartService()
+
+    def startService(self) -> Deferred[None]:
+        """Accept and call, once our secret is known."""
+        super().startService()  # type: ignore[no-untyped-call]
+
+        def known(secret: bytes) -> Deferred[None]:
+            self.federation.secret = secret
+            self._router.remote = self.federation.route
+            return self._listening.startService()
+
+        return self._keys.obtain(KEY, lambda: secrets.token_hex(32).encode()).addCallback(known)
+
+    def stopService(self) -> Deferred[Any]:
+        """What waits goes back to its senders; then every stream is closed."""
+        super().stopService()  # type: ignore[no-untyped-call]
+        self._router.remote = None
+        self.federation.stop()
+        limit = self.outgoing.clock.callLater(self.outgoing.settings.closingDeadline, self.outgoing.abandon)
+
+        def done(result: Any) -> Any:
+            if limit.active():
+                limit.cancel()
+            self.resolver.stop()
+            return result
+
+        stopped = [self._listening.stopService(), self.outgoing.shutDown()]
+        return gatherResults(stopped, consumeErrors=True).addBoth(done)
+
+    def apply(self, found: Plan) -> None:
+        """A reload: new streams and attempts see the difference."""
+        self.federation.use(found.federation)
+        self.federation.management = found.policy.management
+        self.connector.finder = Finder(self.resolver, found.overrides)
+        self.connector.dialler = Dialler(self.outgoing.clock, self.resolver, found.refused)
+        for factory in (self.incoming, self.outgoing):
+            factory.refresh(found.streams, found.policy, self.judge)
+            if factory.tls is not None and found.tls is not None:
+                factory.tls.adopt(found.tls)
