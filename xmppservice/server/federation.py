@@ -11,13 +11,17 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.endpoints import serverFromString
 
 from xmppservice.edge.certificates import CertificateProblem
+from xmppservice.edge.s2s.dane import DANE
 from xmppservice.edge.s2s.dialler import Dialler
 from xmppservice.edge.s2s.incoming import IncomingFactory
+from xmppservice.edge.s2s.nameservers import ConfiguredServers
 from xmppservice.edge.s2s.networks import Network
 from xmppservice.edge.s2s.outgoing import Connector, OutgoingFactory
-from xmppservice.edge.s2s.resolving import Resolver, makeResolver
+from xmppservice.edge.s2s.posh import POSH
+from xmppservice.edge.s2s.resolving import makeResolver
 from xmppservice.edge.s2s.targets import Finder, Target
 from xmppservice.edge.s2s.trust import Judge
+from xmppservice.edge.s2s.web import Fetcher
 from xmppservice.edge.service import StreamService
 from xmppservice.edge.settings import StreamSettings
 from xmppservice.edge.tls import ServerTLS, TLSProvider
@@ -43,26 +47,38 @@ class Plan:
     policy: Policy
     overrides: dict[str, list[Target]]
     refused: tuple[Network, ...]
+    resolver: tuple[str, ...]
+    posh: bool
+    dane: bool
     tls: ServerTLS | None
 
 
 def plan(settings: Settings, common: StreamSettings, tls: TLSProvider | None) -> Plan:
     """Read it; raises `SettingsError`."""
+    s2s = settings.s2s
     try:
-        between = None if tls is None else ServerTLS(tls, settings.s2s.authorities or None)
+        between = None if tls is None else ServerTLS(tls, s2s.authorities or None)
     except CertificateProblem as error:
         raise complaint(settings, ("s2s", "authorities"), str(error)) from None
+    try:
+        ConfiguredServers(s2s.resolver)
+    except ValueError as error:
+        raise complaint(settings, ("s2s", "resolver"), str(error)) from None
     return Plan(
         serverSettings(common, settings), federationPolicy(settings), streamPolicy(settings), overrides(settings),
-        refusedNetworks(settings), between,
+        refusedNetworks(settings), s2s.resolver, s2s.posh, s2s.dane, between,
     )  # fmt: skip
 
 
-def _resolver(settings: Settings, reactor: Any) -> Resolver:
-    try:
-        return makeResolver(reactor, settings.s2s.resolver)
-    except ValueError as error:
-        raise complaint(settings, ("s2s", "resolver"), str(error)) from None
+class Means:
+    """What finds other servers and judges them, as one plan has it."""
+
+    def __init__(self, plan: Plan, reactor: Any) -> None:
+        self.resolver = makeResolver(reactor, plan.resolver)
+        self.finder = Finder(self.resolver, plan.overrides)
+        self.dialler = Dialler(reactor, self.resolver, plan.refused)
+        posh = POSH(Fetcher(reactor, self.dialler).fetch, reactor.seconds) if plan.posh else None
+        self.judge = Judge(posh, DANE(self.resolver) if plan.dane else None)
 
 
 class FederationService(Service):
@@ -72,21 +88,18 @@ class FederationService(Service):
 
     def __init__(self, server: XMPPServer) -> None:
         settings, database = server.settings, server.database
-        found = self._plan = plan(settings, server.clients.settings, server.tls)
+        found = plan(settings, server.clients.settings, server.tls)
         self._keys = database.keys
+        self._router = server.router
         self.federation = Federation(server.router, database.store, server.clock, found.federation)
         self.federation.management = found.policy.management
-        self.resolver = _resolver(settings, server.reactor)
-        self.judge = Judge()
-        parts = (found.policy, found.streams, server.reactor, found.tls, server.clients.writer)
-        self.incoming = IncomingFactory(self.federation, self.judge, *parts)
+        self.means = Means(found, server.reactor)
+        parts = (self.means.judge, found.policy, found.streams, server.reactor, found.tls, server.clients.writer)
+        self.incoming = IncomingFactory(self.federation, *parts)
         self.incoming.defaultHost = next(iter(settings.hosts))
-        self.outgoing = OutgoingFactory(self.federation, self.judge, *parts)
-        self.connector = Connector(
-            Finder(self.resolver, found.overrides), Dialler(server.reactor, self.resolver, found.refused), self.outgoing
-        )
+        self.outgoing = OutgoingFactory(self.federation, *parts)
+        self.connector = Connector(self.means.finder, self.means.dialler, self.outgoing)
         self.federation.connector = self.connector
-        self._router = server.router
         direct = settings.listen.s2sTls if found.tls is not None else ()
         self._listening = StreamService(
             self.incoming,
@@ -119,7 +132,7 @@ class FederationService(Service):
         def done(result: Any) -> Any:
             if limit.active():
                 limit.cancel()
-            self.resolver.stop()
+            self.means.resolver.stop()
             return result
 
         stopped = [self._listening.stopService(), self.outgoing.shutDown()]
@@ -129,9 +142,11 @@ class FederationService(Service):
         """A reload: new streams and attempts see the difference."""
         self.federation.use(found.federation)
         self.federation.management = found.policy.management
-        self.connector.finder = Finder(self.resolver, found.overrides)
-        self.connector.dialler = Dialler(self.outgoing.clock, self.resolver, found.refused)
+        former, self.means = self.means, Means(found, self.outgoing.clock)
+        self.connector.finder, self.connector.dialler = self.means.finder, self.means.dialler
         for factory in (self.incoming, self.outgoing):
-            factory.refresh(found.streams, found.policy, self.judge)
+            factory.refresh(found.streams, found.policy, self.means.judge)
             if factory.tls is not None and found.tls is not None:
                 factory.tls.adopt(found.tls)
+        # What it is being asked fails, and is asked anew.
+        former.resolver.stop()
