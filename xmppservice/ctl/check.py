@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from xmppservice.ctl.client import Client, NotRunning
+from xmppservice.ctl.federation import federationFindings
 from xmppservice.ctl.findings import ERROR, OK, WARNING, Finding
 from xmppservice.ctl.versions import libraryFindings
 from xmppservice.edge.certificates import CertificateProblem, KeyPair, loadPair
@@ -34,6 +35,7 @@ def check(settings: Settings, now: datetime.datetime | None = None) -> Result:
         *_configuration(settings),
         *_components(settings),
         *_certificates(settings, now or datetime.datetime.now(datetime.UTC)),
+        *federationFindings(settings),
         *_permissions(settings),
         *_ports(settings, running),
         *libraryFindings(),

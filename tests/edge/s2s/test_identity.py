@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.security.certificates import Authority, otherName, selfSigned, xmppAddress
+from xmppservice.edge.certificates import xmppAddresses
 from xmppservice.edge.s2s.identity import SRV_NAME, identifies, names
 
 AUTHORITY = Authority("names")
@@ -163,6 +164,7 @@ def test_duplicateExtension() -> None:
     assert twice != der
     assert not identifies(twice, "a.test")
     assert names(twice) == ()
+    assert xmppAddresses(x509.load_der_x509_certificate(twice)) == ()
 
 
 def test_noCertificate() -> None:

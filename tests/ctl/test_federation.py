@@ -1,0 +1,67 @@
+"""``xmppctl check`` on federation: what other servers will say of our certificates."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.ctl.test_check import found, settingsIn
+from tests.security.certificates import Authority
+from xmppservice.ctl.findings import ERROR, OK, WARNING
+from xmppservice.settings import Settings
+
+LISTEN = '[listen]\nc2s = ["tcp:0:interface=127.0.0.1"]\nc2s_tls = []\ns2s = ["tcp:0:interface=127.0.0.1"]\n'
+HOST = '[hosts."a.test"]\n'
+
+
+def prepare(folder: Path, s2s: str) -> Settings:
+    """A server that federates."""
+    (folder / "certs").mkdir(exist_ok=True)
+    return settingsIn(folder, f"{HOST}{LISTEN}[s2s]\n{s2s}")
+
+
+def test_certificates(tmp_path: Path) -> None:
+    """Good for those who trust its authority; a missing link of the chain and an unknown authority are seen."""
+    root = Authority("root", None)
+    deputy = root.deputy("deputy")
+    own = deputy.names("a.test")
+    (tmp_path / "authorities.pem").write_bytes(root.pem)
+    settings = prepare(tmp_path, 'authorities = "authorities.pem"\n')
+    own.write(tmp_path / "certs", "a.test", deputy.own.certificate)
+    assert found(settings, "federation") == [(OK, "federation: the certificate of a.test is good for other servers")]
+    own.write(tmp_path / "certs", "a.test")
+    complaint = (
+        "federation: other servers will hardly accept the certificate of a.test: "
+        "issued by an authority that is not trusted here"
+    )
+    assert found(settings, "federation") == [(WARNING, complaint)]
+    own.write(tmp_path / "certs", "a.test", deputy.own.certificate)
+    assert found(prepare(tmp_path, ""), "federation") == [(WARNING, complaint)]
+
+
+def test_name(tmp_path: Path) -> None:
+    """A certificate that is for the host's clients only by a rule that other servers do not have."""
+    root = Authority("root")
+    (tmp_path / "authorities.pem").write_bytes(root.pem)
+    settings = prepare(tmp_path, 'authorities = "authorities.pem"\n')
+    root.names("*.test").write(tmp_path / "certs", "a.test")
+    complaint = "federation: other servers will not accept the certificate of a.test: it is for other names"
+    assert found(settings, "federation") == [(ERROR, complaint)]
+
+
+def test_options(tmp_path: Path) -> None:
+    """Authorities that cannot be read, and DANE without anybody who proves anything."""
+    prepare(tmp_path, "")
+    Authority("root").names("a.test").write(tmp_path / "certs", "a.test")
+    (tmp_path / "empty.pem").write_bytes(b"")
+    level, what = found(prepare(tmp_path, 'authorities = "empty.pem"\n'), "federation")[0]
+    assert (level, "empty.pem" in what) == (ERROR, True)
+    messages = found(prepare(tmp_path, "dane = true\nposh = true\n"), "federation: s2s")
+    assert messages == [(WARNING, "federation: s2s.dane does nothing with the resolvers of the system")]
+    assert found(prepare(tmp_path, 'dane = true\nresolver = ["127.0.0.1:53"]\n'), "federation: s2s") == []
+
+
+def test_withoutFederation(tmp_path: Path) -> None:
+    """Nothing is said where nobody is talked to."""
+    (tmp_path / "certs").mkdir()
+    settings = settingsIn(tmp_path, HOST + '[listen]\nc2s = ["tcp:0:interface=127.0.0.1"]\nc2s_tls = []\n')
+    assert found(settings, "federation") == []
