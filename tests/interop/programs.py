@@ -17,6 +17,7 @@ from tests.sources import ROOT
 
 HERE = Path(__file__).resolve().parent
 REQUIRE = "XMPPSERVICE_REQUIRE_PEERS"
+SLIDGE_PYTHON = Path(os.environ.get("XMPPSERVICE_SLIDGE", ROOT / ".venv-slidge")) / "bin" / "python"
 AIOXMPP_PYTHON = Path(os.environ.get("XMPPSERVICE_AIOXMPP", ROOT / ".venv-aioxmpp")) / "bin" / "python"
 
 
@@ -60,6 +61,14 @@ def _node() -> bool:
     return shutil.which("node") is not None and (HERE / "node/node_modules/@xmpp/client").is_dir()
 
 
+def _prosody() -> bool:
+    return shutil.which("prosody") is not None and bool(list(Path("/usr/lib").glob("*/lua/5.4/lunbound.so")))
+
+
+def _ejabberd() -> bool:
+    return shutil.which("erl") is not None and bool(list(Path("/usr/lib").glob("*/ejabberd-*/ebin")))
+
+
 SLIXMPP = Program(
     "slixmpp",
     (sys.executable, str(HERE / "peers/slixmpp_peer.py")),
@@ -71,6 +80,12 @@ AIOXMPP = Program(
     (str(AIOXMPP_PYTHON), "-W", "ignore", str(HERE / "peers/aioxmpp_peer.py")),
     _imports(AIOXMPP_PYTHON, "aioxmpp"),
     "python3 -m venv .venv-aioxmpp && .venv-aioxmpp/bin/pip install -r tests/interop/peers/aioxmpp.txt",
+)
+SLIDGE = Program(
+    "slidge",
+    (str(SLIDGE_PYTHON), "-W", "ignore", "-m", "slidge"),
+    _imports(SLIDGE_PYTHON, "slidge"),
+    "python3 -m venv .venv-slidge && .venv-slidge/bin/pip install -r tests/interop/peers/slidge.txt",
 )
 NODE = Program(
     "@xmpp/client",
@@ -92,4 +107,6 @@ PROFANITY = Program(
 )
 BIBOUMI = Program("biboumi", ("biboumi",), _installed("biboumi"), "apt install biboumi")
 NGIRCD = Program("ngircd", ("ngircd",), _installed("ngircd"), "apt install ngircd")
+PROSODY = Program("prosody with lua-unbound", ("prosody",), _prosody, "apt install prosody lua-unbound")
+EJABBERD = Program("ejabberd", ("erl",), _ejabberd, "apt install ejabberd")
 TALKERS = {program.name: program for program in (SLIXMPP, AIOXMPP, NODE)}

@@ -22,7 +22,7 @@ class Client(slixmpp.ClientXMPP):
         self.login = login
         self.leaving = self.dropped = False
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        for plugin in ("xep_0030", "xep_0045", "xep_0050", "xep_0199", "xep_0203", "xep_0198"):
+        for plugin in ("xep_0030", "xep_0045", "xep_0050", "xep_0077", "xep_0199", "xep_0203", "xep_0198"):
             self.register_plugin(plugin)
         self.add_event_handler("session_start", self.begin)
         self.add_event_handler("session_resumed", self.onResumed)
@@ -108,6 +108,18 @@ class Client(slixmpp.ClientXMPP):
             to, node, action="complete", sessionid=offered["sessionid"], payload=[form]
         )
         tell("commanded", status=answer["command"]["status"])
+
+    async def register(self, to: str, **fields: str) -> None:
+        """Fills in the form of a service that wants to know its users (XEP-0077)."""
+        request = self.make_iq_set(ito=to)
+        request["register"]["username"] = fields["username"]
+        request["register"]["password"] = fields["password"]
+        try:
+            await request.send()
+        except slixmpp.exceptions.IqError as error:
+            tell("registered", condition=error.condition)
+        else:
+            tell("registered", condition="")
 
     async def join(self, room: str, nick: str) -> None:
         """Enters a room (XEP-0045), and tells who is in it."""
