@@ -49,7 +49,7 @@ MODES = {
     "garbage": "the right id, then bytes that mean nothing",
     "loop": "the right id, then names whose compression pointers go round",
     "deep": "the right id, then tens of thousands of compression pointers",
-    "half": "the first half of the right answer",
+    "cut": "the right answer without its last octets",
     "wrong-id": "the right answer under another id",
     "wrong-question": "an answer to another question, under the right id",
     "liar": "garbage, another id and another question first, then the right answer",
@@ -170,8 +170,8 @@ class DNSServer:
         elif mode == "wrong-id":
             answer.id ^= 1
         data = answer.toStr()
-        if mode == "half":
-            return data[: len(data) // 2]
+        if mode == "cut":
+            return data[:-2]
         return _mangle(mode, data)
 
     def _answer(self, asked: dns.Message, name: str, udp: bool) -> dns.Message:
@@ -193,13 +193,13 @@ class DNSServer:
 
     def _fill(self, answer: dns.Message, name: str, kind: int) -> bool:
         """Put in what the zone has, along aliases; whether all of it is marked as secure."""
-        secure, spelled = True, answer.queries[0].name.name
+        secure, spelled, ttl = True, answer.queries[0].name.name, 60
         for _ in range(CHAIN_LIMIT):
             entry = self._entry(name)
             if entry is None:
                 answer.rCode = dns.ENAME
                 break
-            secure = secure and bool(entry.get("secure"))
+            secure, ttl = secure and bool(entry.get("secure")), int(entry.get("ttl", 60))
             records = list(_records(entry, spelled, kind))
             alias = [] if records or kind == dns.CNAME else list(_records(entry, spelled, dns.CNAME))
             answer.answers += records + alias
@@ -208,8 +208,8 @@ class DNSServer:
             spelled = alias[0].payload.name.name
             name = spelled.decode("ascii").lower()
         if not answer.answers:
-            soa = dns.Record_SOA(b"ns.test", b"admin.test", 1, 60, 60, 60, 60, ttl=60)
-            answer.authority = [dns.RRHeader(name.rpartition(".")[2], dns.SOA, dns.IN, 60, soa)]
+            soa = dns.Record_SOA(b"ns.test", b"admin.test", 1, 60, 60, 60, ttl, ttl=ttl)
+            answer.authority = [dns.RRHeader(name.rpartition(".")[2], dns.SOA, dns.IN, ttl, soa)]
         return secure
 
     def _entry(self, name: str) -> Mapping[str, Any] | None:

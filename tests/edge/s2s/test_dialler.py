@@ -103,6 +103,16 @@ class RaceTests(SynchronousTestCase):
         self.clock.advance(0.25)
         self.assertEqual(self.tried(), [FOUR[0], SIX[0]])
 
+    def test_verySlowSix(self) -> None:
+        """Addresses that come when everything else has had its turn are tried at once."""
+        late: Deferred[Answer] = Deferred()
+        self.names.table.update({("a.test", AAAA): late, ("a.test", A): [FOUR[0]]})
+        self.dial()
+        self.clock.advance(0.06)
+        self.clock.advance(0.5)
+        late.callback(records(AAAA, *SIX))
+        self.assertEqual(self.tried(), [FOUR[0], SIX[0]])
+
     def test_lastHope(self) -> None:
         """If all of one family has failed, an answer about the other that is still due is waited for."""
         late: Deferred[Answer] = Deferred()
