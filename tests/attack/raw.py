@@ -23,7 +23,7 @@ from xmppservice.wire.parser import Item, Limits, StreamEnd, StreamHeader, Strea
 DOMAIN = "localhost"
 #: Whether there is time for the long forms of some tests.
 LONG = bool(os.environ.get("XMPPSERVICE_ATTACK_LONG"))
-PATIENCE = 10.0
+PATIENCE = 30.0
 DIGESTS = {"SCRAM-SHA-1": "sha1", "SCRAM-SHA-256": "sha256", "SCRAM-SHA-512": "sha512"}
 STARTTLS = f"<starttls xmlns='{ns.TLS}'/>"
 _ROOMY = Limits(1 << 24, 1 << 20, 4096, 4096, 1 << 22)

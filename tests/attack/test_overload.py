@@ -152,7 +152,8 @@ def test_sustainedSender(limited: Limited) -> None:
         assert through * size <= bound
     # What is over the burst had to wait: a lower bound of the time is as certain as the upper one of the bytes.
     assert time.monotonic() - began >= (len(data) - BURST - 2 * ONE_READ - GRAIN) / RATE
-    sender.join(10)
+    sender.join(60)
+    assert not sender.is_alive()
     alice.ping()
     alice.close()
     bob.close()
@@ -180,7 +181,7 @@ def test_othersDoNotNotice(limited: Limited) -> None:
 
 def _connect(port: int, address: str, family: int) -> socket.socket:
     connection = socket.socket(family)
-    connection.settimeout(5)
+    connection.settimeout(30)
     connection.bind((address, 0))
     connection.connect(("::1" if family == socket.AF_INET6 else "127.0.0.1", port))
     return connection

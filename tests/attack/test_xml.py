@@ -195,7 +195,8 @@ def test_stanzaInSinglePieces(clients: Clients) -> None:
         alice.send(data[at : at + 1])
     begun = time.monotonic()
     bob.element()
-    assert time.monotonic() - begun < 1
+    # What waits for the next stanza does not come at all.
+    assert time.monotonic() - begun < 5
 
 
 # -- what goes in comes out --------------------------------------------------------------------

@@ -24,7 +24,7 @@ from xmppservice.wire.parser import Element, Limits, StreamParser
 
 DOMAIN = "localhost"
 PASSWORD = "secret"
-PATIENCE = 10.0
+PATIENCE = 30.0
 
 _HEADER = (
     b"<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' version='1.0'"

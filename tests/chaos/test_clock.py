@@ -16,7 +16,7 @@ from tests.chaos.victim import Victim
 HOUR, YEARS = 3600.0, 10 * 365.25 * 24 * 3600
 STEPS = (HOUR, -HOUR, YEARS, -YEARS, 0.0) * (5 if LONG else 1)
 #: Room for a slow machine.
-SOON = 10.0
+SOON = 30.0
 
 CLOCK = "from tests.chaos.inside import clock; clock.install('rules/offset'); "
 #: A build whose timers believe the wall clock.

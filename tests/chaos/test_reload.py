@@ -30,7 +30,7 @@ RELOADS = 500 if LONG else 100
 #: Reloads until the server has what it needs for them.
 WARM = 40
 #: Room for a slow machine; the figure is printed.
-SOON = 10.0
+SOON = 30.0
 FLAT = 1.15
 REFUSED = "the reload was refused"
 

@@ -112,7 +112,7 @@ class Victim:
         begin = time.monotonic()
         self.launch()
         while not self._accepts():
-            assert self.running and time.monotonic() < begin + 30, f"no start:\n{self.log[-3000:]}"
+            assert self.running and time.monotonic() < begin + 60, f"no start:\n{self.log[-3000:]}"
             time.sleep(0.01)
         return time.monotonic() - begin
 

@@ -85,7 +85,7 @@ class TacTests(unittest.TestCase):
 
 def _greet(port: int) -> bytes:
     """What the server says to a stream header."""
-    with socket.create_connection(("127.0.0.1", port), 5) as connection:
+    with socket.create_connection(("127.0.0.1", port), 30) as connection:
         connection.sendall(
             b"<stream:stream to='localhost' version='1.0' xmlns='jabber:client' "
             b"xmlns:stream='http://etherx.jabber.org/streams'>"

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from tests.attack.raw import auth, ownAddress, plain
 from tests.security.conftest import SecuredServer
 from tests.security.tlsclient import Scram, contextFor, failed
 from xmppservice.wire import ns
+
+
+def once(quick: Callable[[], bool]) -> bool:
+    """Whether it is quick in one of a few tries, each from an address of its own.
+
+    A delay of the server's comes with each of them; one of a busy machine does not.
+    """
+    return any(quick() for _ in range(3))
 
 
 def test_fiveTries(server: SecuredServer, user: str, secret: str) -> None:
@@ -45,22 +54,25 @@ def test_pipelinedGuesses(server: SecuredServer, user: str, secret: str) -> None
     client = server.secured()
     client.send("".join(plain(user, f"wrong{number}") for number in range(5)) + plain(user, secret))
     for _ in range(5):
-        assert failed(client.element(20.0)) == "not-authorized"
+        assert failed(client.element()) == "not-authorized"
     client.refused("policy-violation")
 
 
 def test_delaysGrow(server: SecuredServer, user: str) -> None:
     """The first failures are answered at once; then each takes longer than the one before."""
-    address, took = ownAddress(), []
-    client = server.secured(address=address)
-    for _ in range(5):
-        before = time.monotonic()
-        client.send(plain(user, "wrong"))
-        assert failed(client.element(20.0)) == "not-authorized"
-        took.append(time.monotonic() - before)
-    assert sum(took[:3]) < 1.5, took
-    assert 0.5 <= took[3] < 5, took
-    assert 1.0 <= took[4] < 8, took
+
+    def quick() -> bool:
+        address, took = ownAddress(), []
+        client = server.secured(address=address)
+        for _ in range(5):
+            before = time.monotonic()
+            client.send(plain(user, "wrong"))
+            assert failed(client.element()) == "not-authorized"
+            took.append(time.monotonic() - before)
+        assert took[3] >= 0.5 and took[4] >= 1.0, took
+        return sum(took[:3]) < 1.5 and took[3] < 5 and took[4] < 8
+
+    assert once(quick)
 
 
 def test_manyGuesses(server: SecuredServer, user: str, secret: str, other: str) -> None:
@@ -70,7 +82,7 @@ def test_manyGuesses(server: SecuredServer, user: str, secret: str, other: str) 
     for client in streams:
         client.send(plain(user, "wrong"))
     # Each was counted when it was judged, not when it was answered.
-    deadline = time.monotonic() + 8
+    deadline = time.monotonic() + 30
     while True:
         client = server.secured(address=address)
         client.send(Scram(user, secret).auth())
@@ -88,28 +100,36 @@ def test_manyGuesses(server: SecuredServer, user: str, secret: str, other: str) 
 
 def test_successClearsTheTally(server: SecuredServer, user: str, secret: str) -> None:
     """Who mistypes twice and then gets it right starts anew."""
-    address, before = ownAddress(), time.monotonic()
-    for _ in range(3):
-        client = server.secured(address=address)
-        for _ in range(2):
-            client.send(plain(user, "wrong"))
-            assert failed(client.element()) == "not-authorized"
-        client.send(plain(user, secret))
-        assert client.element().name == "success"
-    # Added up, six failures would have cost half a second, one and two.
-    assert time.monotonic() - before < 3
+
+    def quick() -> bool:
+        address, before = ownAddress(), time.monotonic()
+        for _ in range(3):
+            client = server.secured(address=address)
+            for _ in range(2):
+                client.send(plain(user, "wrong"))
+                assert failed(client.element()) == "not-authorized"
+            client.send(plain(user, secret))
+            assert client.element().name == "success"
+        # Added up, six failures would have cost half a second, one and two.
+        return time.monotonic() - before < 3
+
+    assert once(quick)
 
 
 def test_otherFaultsAreNoGuesses(server: SecuredServer, user: str, secret: str) -> None:
     """Unknown mechanisms and bad base64 say nothing about a password and delay nobody."""
-    address = ownAddress()
-    for _ in range(4):
+
+    def quick() -> bool:
+        address = ownAddress()
+        for _ in range(4):
+            client = server.secured(address=address)
+            for request in (auth("FOO", b""), auth("PLAIN", "x"), auth("PLAIN", b"x"), plain(user, secret, "x@y")):
+                client.send(request)
+                assert client.element().name == "failure"
+        before = time.monotonic()
         client = server.secured(address=address)
-        for request in (auth("FOO", b""), auth("PLAIN", "x"), auth("PLAIN", b"x"), plain(user, secret, "x@y")):
-            client.send(request)
-            assert client.element().name == "failure"
-    before = time.monotonic()
-    client = server.secured(address=address)
-    client.send(plain(user, "wrong"))
-    assert failed(client.element()) == "not-authorized"
-    assert time.monotonic() - before < 3
+        client.send(plain(user, "wrong"))
+        assert failed(client.element()) == "not-authorized"
+        return time.monotonic() - before < 3
+
+    assert once(quick)

@@ -144,7 +144,7 @@ def test_noResumption(server: SecuredServer, version: ssl.TLSVersion) -> None:
     context.minimum_version = context.maximum_version = version
     session = None
     for _ in range(2):
-        raw = socket.create_connection(("127.0.0.1", server.directPort), 5)
+        raw = socket.create_connection(("127.0.0.1", server.directPort), 30)
         with context.wrap_socket(raw, server_hostname=DOMAIN, session=session) as connection:
             connection.sendall(header().encode())
             assert connection.recv(4096)
@@ -155,7 +155,7 @@ def test_noResumption(server: SecuredServer, version: ssl.TLSVersion) -> None:
 
 def test_plainBytesOnTheTLSPort(server: SecuredServer) -> None:
     """Who does not speak TLS where it is required hears nothing that is not TLS."""
-    with socket.create_connection(("127.0.0.1", server.directPort), 5) as connection:
+    with socket.create_connection(("127.0.0.1", server.directPort), 30) as connection:
         connection.sendall(b"<?xml version='1.0'?><stream:stream>")
         assert b"<" not in connection.recv(4096)
 

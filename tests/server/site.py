@@ -89,7 +89,7 @@ class Site:
         child = self.launch(*options, **more)
         while self.log.count("serving ") == before:
             assert child.running(), self.log
-            assert time.monotonic() - begin < 20, self.log
+            assert time.monotonic() - begin < 60, self.log
             time.sleep(0.01)
         return time.monotonic() - begin
 
@@ -98,7 +98,7 @@ class Site:
         begin = time.monotonic()
         done = subprocess.run(
             [*TWISTD, "xmpp", *self.options, *options],
-            cwd=self.folder, env=environment(**self.environment), capture_output=True, text=True, timeout=30,
+            cwd=self.folder, env=environment(**self.environment), capture_output=True, text=True, timeout=60,
         )  # fmt: skip
         took = time.monotonic() - begin
         assert done.returncode == 1, (done.returncode, done.stdout, done.stderr)
@@ -128,7 +128,7 @@ class Site:
         """End the server with a signal and see that all went well; returns how many seconds it took."""
         begin = time.monotonic()
         self.process.send_signal(number)
-        status = self.process.wait(15)
+        status = self.process.wait(60)
         assert status == 0, (status, self.log)
         assert "Traceback" not in self.log, self.log
         return time.monotonic() - begin

@@ -350,7 +350,7 @@ def test_nothingPrivate(make: MakeSite, format: str) -> None:
     assert len(told) == 6, told
     waitFor("the last line", lambda: "not-well-formed" in site.log)
     site.process.terminate()
-    site.process.wait(15)
+    site.process.wait(60)
     log = site.log
     for secret in (BODY, WRONG, PASSWORD, TOKEN, NOTE):
         assert secret not in log, [line for line in log.splitlines() if secret in line]
@@ -419,7 +419,7 @@ def test_logfile(site: Site) -> None:
     own = site.folder / "own.log"
     waitFor("the start", lambda: own.exists() and " info xmppservice.tap: serving localhost" in own.read_text())
     site.process.terminate()
-    assert site.process.wait(15) == 0
+    assert site.process.wait(60) == 0
     assert own.read_text().splitlines()[-1].endswith("Server Shut Down.")
     assert all(re.match(r"\d{4}-\d\d-\d\dT\S+Z \w+ \S+: ", line) for line in own.read_text().splitlines())
 
@@ -429,7 +429,7 @@ def test_refusedStartIsToldOnce(site: Site) -> None:
     site.write('[database]\nurl = "sqlite"\n' + LOCAL)
     (site.folder / "var").write_text("a file where a folder should be")
     child = site.launch()
-    assert child.process.wait(20) == 1
+    assert child.process.wait(60) == 1
     assert site.log.count("cannot start") == 1, site.log
     assert "Traceback" not in site.log
 

@@ -54,7 +54,7 @@ def of(samples: Samples, name: str, **labels: str) -> float:
 
 def ask(port: int, method: str = "GET", path: str = "/metrics", body: bytes | None = None) -> http.client.HTTPResponse:
     """One request; the response has its body in `msg`."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     connection.request(method, path, body)
     response = connection.getresponse()
     response.msg.set_payload(response.read())
@@ -202,7 +202,7 @@ def test_nothingElse(watched: Site, port: int) -> None:
         assert "server" not in response.headers
     with pytest.raises((http.client.BadStatusLine, ConnectionError)):
         ask(port, "POST", body=b"x" * 10)
-    with socket.create_connection(("127.0.0.1", watched.port), 10) as client:
+    with socket.create_connection(("127.0.0.1", watched.port), 30) as client:
         client.sendall(f"GET {PATH.decode()} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         assert b"xmppservice_" not in client.recv(65536)
     watched.stop()
@@ -210,10 +210,10 @@ def test_nothingElse(watched: Site, port: int) -> None:
 
 def test_fewConnections(watched: Site, port: int) -> None:
     """Who holds connections without asking anything gets no more than so many, and keeps nothing else from working."""
-    held = [socket.create_connection(("127.0.0.1", port), 10) for _ in range(CONNECTIONS + 5)]
+    held = [socket.create_connection(("127.0.0.1", port), 30) for _ in range(CONNECTIONS + 5)]
     refused = 0
     for connection in held[CONNECTIONS:]:
-        connection.settimeout(5)
+        connection.settimeout(30)
         try:
             refused += connection.recv(1) == b""
         except ConnectionError:

@@ -83,7 +83,7 @@ def test_wrongOptions(make: MakeSite, options: tuple[str, ...], message: str) ->
 def test_wrongChecker(site: Site, auth: str) -> None:
     """A checker that there is not, or that XMPP logins cannot use, is a usage error."""
     command = [*TWISTD, "xmpp", "--auth", auth]
-    done = subprocess.run(command, cwd=site.folder, env=environment(), capture_output=True, text=True, timeout=30)
+    done = subprocess.run(command, cwd=site.folder, env=environment(), capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
     assert "Traceback" not in done.stdout + done.stderr
     last = (done.stdout + done.stderr).rstrip().splitlines()[-1]
@@ -93,7 +93,7 @@ def test_wrongChecker(site: Site, auth: str) -> None:
 def test_help(site: Site) -> None:
     """``twistd xmpp --help`` explains every option."""
     command = [*TWISTD, "xmpp", "--help"]
-    done = subprocess.run(command, cwd=site.folder, env=environment(), capture_output=True, text=True, timeout=30)
+    done = subprocess.run(command, cwd=site.folder, env=environment(), capture_output=True, text=True, timeout=60)
     assert done.returncode == 0
     for option in ("--config=", "--data=", "--domain=", "--c2s=", "--c2s-tls=", "--auth="):
         assert option in done.stdout
@@ -139,7 +139,7 @@ def test_development(make: MakeSite, tmp_path: Path) -> None:
     done = site.ctl("--data", "kept", "user", "add", "alice@one.test", input=f"{PASSWORD}\n{PASSWORD}\n")
     assert done.returncode == 0, done.stderr
     for port in (site.port, third.port):
-        with socket.create_connection(("127.0.0.1", port), 5):
+        with socket.create_connection(("127.0.0.1", port), 30):
             pass
     site.stop()
 
@@ -150,6 +150,6 @@ def test_stoppedWhileStarting(site: Site) -> None:
     waitFor("the first sign of life", lambda: "starting up" in site.log)
     time.sleep(0.05)
     child.process.terminate()
-    child.process.wait(10)
+    child.process.wait(60)
     assert "Traceback" not in site.log
     waitFor("nothing to be left", site.nothingLeft, 5)

@@ -86,7 +86,8 @@ def test_secondSignal(burdened: Site) -> None:
     begin = time.monotonic()
     burdened.process.terminate()
     assert burdened.process.wait(STOP_WITHIN) == 1
-    assert time.monotonic() - begin < 1
+    # Without it, the server would wait for the client for five seconds.
+    assert time.monotonic() - begin < 3
     assert "Traceback" not in burdened.log, burdened.log
 
 
@@ -97,7 +98,7 @@ class Listener:
         self.path = str(folder / "notify")
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(self.path)
-        self._socket.settimeout(10)
+        self._socket.settimeout(30)
 
     def hear(self, word: str) -> str:
         """The next message with this word; what comes before it is dropped."""
@@ -114,7 +115,7 @@ class Listener:
         except BlockingIOError:
             return True
         finally:
-            self._socket.settimeout(10)
+            self._socket.settimeout(30)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from html import escape
 
@@ -10,11 +11,13 @@ from tests.server.conftest import MakeSite
 from tests.server.site import PASSWORD, Site
 from xmppservice.wire import ns
 
-BED = """
+#: An address of this process: the ports are the usual ones.
+ADDRESS = f"127.88.{os.getpid() >> 8 & 255}.{os.getpid() & 255}"
+BED = f"""
 [database]
 url = "sqlite-memory"
 [listen]
-interface = "127.0.0.77"
+interface = "{ADDRESS}"
 [tls]
 policy = "optional"
 development_certificates = true
@@ -30,7 +33,7 @@ def _connect(address: str = "127.0.0.1") -> RawClient:
     """A client on the default port of the bed's address."""
     client = RawClient.__new__(RawClient)
     client.address = address
-    client.socket = socket.create_connection(("127.0.0.77", 5222), 10, (address, 0))
+    client.socket = socket.create_connection((ADDRESS, 5222), 30, (address, 0))
     client.closed = client.reset = False
     client.jid = ""
     client.restart()
@@ -50,7 +53,7 @@ def test_bed(make: MakeSite) -> None:
     """Any loopback address with the default ports, nothing kept, no TLS, accounts by clients, no limits."""
     site = make(BED, False)
     site.start()
-    with socket.create_connection(("127.0.0.77", 5223), 5):
+    with socket.create_connection((ADDRESS, 5223), 30):
         pass
     client = _register(site, "first")
     assert client.scram("first", PASSWORD).name == "success"
