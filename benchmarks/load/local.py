@@ -24,14 +24,14 @@ url = "sqlite"
 c2s = ["tcp:{place.port}:interface=127.0.0.1"]
 c2s_tls = ["tcp:{place.tlsPort}:interface=127.0.0.1"]
 component = ["tcp:{place.service.port}:interface=127.0.0.1"]
-
+{listen}
 [tls]
 policy = "optional"
 certificates = "{place.certificate.chain.parent}"
 
 [limits]
 enabled = false
-
+{federation}
 [hosts."{place.domain}"]
 
 [ports."{place.service.domain}"]
@@ -39,10 +39,21 @@ kind = "component"
 secret_file = "component.secret"
 """
 
+_FEDERATION = """
+[s2s]
+authorities = "{met.authority}"
+overrides = [{overrides}]
+"""
+
 
 def configuration(place: Place) -> str:
     """The text of our server's configuration."""
-    return _CONFIG.format(place=place)
+    met = place.federation
+    if met is None:
+        return _CONFIG.format(place=place, listen="", federation="")
+    overrides = ", ".join(f'"{domain} = 127.0.0.1:{port}"' for domain, port in met.neighbours)
+    federation = _FEDERATION.format(met=met, overrides=overrides)
+    return _CONFIG.format(place=place, listen=f's2s = ["tcp:{met.port}:interface=127.0.0.1"]\n', federation=federation)
 
 
 class LocalServer:

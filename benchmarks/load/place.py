@@ -23,7 +23,6 @@ class Federation:
     resolver: int
     neighbours: tuple[tuple[str, int], ...]
     authority: Path
-    encrypted: bool
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ _COMMON = 'ip: "127.0.0.1", backlog: 4096'
 _C2S = f"{_COMMON}, module: ejabberd_c2s, shaper: none, max_stanza_size: 262144"
 _FEDERATION = """\
   - {{ port: {port}, module: ejabberd_s2s_in, shaper: none, max_stanza_size: 262144, {common} }}
-s2s_use_starttls: {starttls}
+s2s_use_starttls: required
 ca_file: "{authority}"
 """
 
@@ -93,8 +93,6 @@ def configuration(kind: EjabberdKind, place: Place) -> str:
     """The text of ``ejabberd.yml``."""
     modules = dict(kind.modules)
     met, service = place.federation, place.service
-    if met is not None and not met.encrypted:
-        modules["mod_s2s_dialback"] = "{}"
     if kind.offlineSql:
         modules["mod_offline"] = _OFFLINE.replace("{", "{ db_type: sql,", 1)
     return _CONFIG.format(
@@ -108,13 +106,12 @@ def configuration(kind: EjabberdKind, place: Place) -> str:
 
 
 def _federation(met: Federation) -> str:
-    starttls = "required" if met.encrypted else "false"
-    return _FEDERATION.format(port=met.port, common=_COMMON, starttls=starttls, authority=met.authority)
+    return _FEDERATION.format(port=met.port, common=_COMMON, authority=met.authority)
 
 
 def names(met: Federation) -> str:
     """The virtual machine's resolver: our name server and nothing else, no files."""
-    return f"{{nameserver, {{127,0,0,1}}, {met.resolver}}}.\n{{lookup, [dns]}}.\n"
+    return f'{{resolv_conf, ""}}.\n{{nameserver, {{127,0,0,1}}, {met.resolver}}}.\n{{lookup, [dns]}}.\n'
 
 
 def plan(password: str, contacts: dict[int, list[int]], domain: str = DOMAIN) -> str:

@@ -59,8 +59,8 @@ component_secret = "{place.service.secret}"
 
 #: Without `module-config` the resolver wants signatures up to the root; it does not ask loopback unless told so.
 _FEDERATION = """s2s_ports = {{ {port} }}
-s2s_secure_auth = {encrypted}
-s2s_require_encryption = {encrypted}
+s2s_secure_auth = true
+s2s_require_encryption = true
 use_ipv6 = false
 unbound = {{
   resolvconf = false; forward = {{ "127.0.0.1@{resolver}" }};
@@ -83,11 +83,8 @@ def configuration(kind: ProsodyKind, place: Place) -> str:
     met, modules, disabled = place.federation, kind.modules.split(), ["limits"]
     if met is None:
         disabled += ["s2s", "s2s_auth_certs"]
-    elif met.encrypted:
-        modules.append("dialback")
     else:
-        modules = [name for name in modules if name != "tls"] + ["dialback"]
-        disabled.append("tls")
+        modules.append("dialback")
     return _CONFIG.format(
         place=place,
         root="true" if os.geteuid() == 0 else "false",
@@ -105,7 +102,7 @@ def _list(names: Iterable[str]) -> str:
 
 
 def _federation(met: Federation) -> str:
-    return _FEDERATION.format(port=met.port, encrypted=str(met.encrypted).lower(), resolver=met.resolver)
+    return _FEDERATION.format(port=met.port, resolver=met.resolver)
 
 
 def account(password: str, salt: bytes) -> str:

@@ -1,4 +1,4 @@
-"""Runs every workload against our server, Prosody and ejabberd in turn, and prints one table."""
+"""Runs every workload against our server, Prosody and ejabberd in turn, and prints the tables."""
 
 import argparse
 import json
@@ -14,6 +14,7 @@ from benchmarks.load import presence
 from benchmarks.load.link import LoadError
 from benchmarks.load.meter import readCpu
 from benchmarks.peers import about, debian
+from benchmarks.peers.linkrun import LINKS, LinkComparison
 from benchmarks.peers.process import Peer
 from benchmarks.peers.servers import COLUMNS, Column, build, checkRosters, prepareAll, ringContacts, target, tlsSpoken
 from benchmarks.peers.table import Report, Row
@@ -30,7 +31,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
     names = [column.name for column in COLUMNS]
     parser = argparse.ArgumentParser(prog="benchmarks.peers", description=__doc__)
-    parser.add_argument("--only", default=",".join(WORKLOADS), help="workloads, separated by commas: %(default)s")
+    everything = ",".join([*WORKLOADS, *LINKS])
+    parser.add_argument("--only", default=everything, help="workloads, separated by commas: %(default)s")
     parser.add_argument("--servers", default=",".join(names), help="servers, separated by commas: %(default)s")
     parser.add_argument("--quick", action="store_true", help="one short pass: a look, not a measurement")
     for name, kind in (("passes", int), ("seconds", float), ("logins", int), ("sessions", int), ("hold", float)):
@@ -48,12 +50,14 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         if getattr(options, name) is None:
             setattr(options, name, value)
     options.names, chosen = options.only.split(","), options.servers.split(",")
-    for given, known in ((options.names, list(WORKLOADS)), (chosen, names)):
+    for given, known in ((options.names, [*WORKLOADS, *LINKS]), (chosen, names)):
         if unknown := [name for name in given if name not in known]:
             parser.error(f"no {', '.join(unknown)}; there are {', '.join(known)}")
     if options.sessions > presence.FIRST:
         parser.error(f"--sessions: at most {presence.FIRST}")
+    options.links = [name for name in options.names if name in LINKS]
     options.columns = [column for column in COLUMNS if column.name in chosen and _needed(column, options.names)]
+    options.names = [name for name in options.names if name in WORKLOADS]
     return options
 
 
@@ -70,15 +74,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         _installed(options)
         with ExitStack() as stack:
-            comparison = Comparison(options, stack)
-            for number in range(options.passes):
-                comparison.onePass(number)
+            facts, rows = _measure(options, stack)
     except LoadError as problem:
         print(f"benchmarks: {problem}", file=sys.stderr)
         return 1
-    facts = comparison.facts | {"minutes": f"{(time.perf_counter() - start) / 60:.1f}"}
-    publish(options, facts, comparison.rows)
-    return 0 if all(row["ok"] for row in comparison.rows) else 1
+    publish(options, facts | {"minutes": f"{(time.perf_counter() - start) / 60:.1f}"}, rows)
+    return 0 if all(row["ok"] for row in rows) else 1
+
+
+def _measure(options: argparse.Namespace, stack: ExitStack) -> tuple[dict[str, str], list[Row]]:
+    """All passes: (what a reader has to know, every run)."""
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="xmppservice-peers-")))
+    alone = Comparison(options, folder, stack) if options.names else None
+    linked = LinkComparison(options, folder / "links", stack.callback) if options.links else None
+    for number in range(options.passes):
+        print(f"pass {number + 1} of {options.passes}", flush=True)
+        for comparison in (alone, linked):
+            if comparison is not None:
+                comparison.onePass(number)
+    facts = alone.facts if alone is not None else about.facts(options)
+    return facts, [row for comparison in (alone, linked) if comparison is not None for row in comparison.rows]
 
 
 def _installed(options: argparse.Namespace) -> None:
@@ -133,17 +148,16 @@ def waitQuiet(servers: Sequence[Peer], limit: float = 10.0) -> None:
 class Comparison:
     """The servers of one run, their folder, and what was measured so far."""
 
-    def __init__(self, options: argparse.Namespace, stack: ExitStack) -> None:
+    def __init__(self, options: argparse.Namespace, folder: Path, stack: ExitStack) -> None:
         self._options = options
         self._columns: list[Column] = options.columns
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="xmppservice-peers-")))
         self._servers: dict[str, Peer] = build([column.name for column in self._columns], folder, options.modules)
         for server in self._servers.values():
             stack.callback(server.stop)
         self.rows: list[Row] = []
         start = time.perf_counter()
         self._contacts = ringContacts(usersOf(options), self._contactsOf)
-        prepareAll(self._servers, self._contacts)
+        prepareAll(self._servers.values(), self._contacts)
         print(f"{len(self._contacts)} users on {len(self._servers)} servers in {time.perf_counter() - start:.0f} s")
         self.facts = about.facts(options)
 
@@ -154,7 +168,6 @@ class Comparison:
         """Fresh processes; each workload against each server in turn, another one first in each pass."""
         shift = number % len(self._columns)
         order = [*self._columns[shift:], *self._columns[:shift]]
-        print(f"pass {number + 1} of {self._options.passes}", flush=True)
         for column in order:
             server = self._servers[column.name]
             server.start()

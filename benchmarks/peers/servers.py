@@ -62,8 +62,10 @@ class Own:
     def prepare(self, contacts: dict[int, list[int]]) -> None:
         """Import the users; subscribe them to each other over the protocol."""
         self._server.importUsers(contacts)
+        if not any(contacts.values()):
+            return
         self.start()
-        for first in sorted({number - number % RING for number, others in contacts.items() if others}):
+        for first in sorted({number - number % RING for number in contacts}):
             fillRosters(target(self, "none"), first, len(contacts[first]))
         self.stop()
 
@@ -127,16 +129,17 @@ def ringContacts(numbers: Iterable[int], contacts: Callable[[int], int]) -> dict
     return made
 
 
-def prepareAll(servers: dict[str, Peer], contacts: dict[int, list[int]]) -> None:
-    """Create users and rosters everywhere; the ejabberds share one database, made once."""
-    source: Ejabberd | None = None
-    for server in servers.values():
-        if isinstance(server, Ejabberd) and source is not None:
-            ejabberd.copyDatabase(source, server)
+def prepareAll(servers: Iterable[Peer], contacts: dict[int, list[int]]) -> None:
+    """Create users and rosters everywhere; the ejabberds of a domain share one database, made once."""
+    sources: dict[str, Ejabberd] = {}
+    for server in servers:
+        domain = server.place.domain
+        if isinstance(server, Ejabberd) and domain in sources:
+            ejabberd.copyDatabase(sources[domain], server)
             continue
         server.prepare(contacts)
         if isinstance(server, Ejabberd):
-            source = server
+            sources[domain] = server
 
 
 def checkRosters(server: Peer, contacts: dict[int, list[int]]) -> None:

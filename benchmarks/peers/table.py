@@ -13,6 +13,7 @@ Cell = Callable[[Sequence[Row]], str]
 #: Workloads with acknowledgements: their own latency says nothing or less than the acknowledgement's.
 _ACKED = ("sm", "offline")
 _NONE = "–"
+SIDES = "Server CPU, µs a message between servers: sending side + receiving side"
 
 
 @dataclass
@@ -97,6 +98,7 @@ class Report:
         stored = [name for name in flowing if any(column.only for column in self._columns) and name == "offline"]
         made = [
             self._table("Server CPU, µs a stanza or login (ours ÷ theirs)", flowing, main, self._cpu),
+            self._table(SIDES, [name for name in flowing if name.startswith("s2s")], main, self._sides),
             self._table("Stanzas or logins a second", flowing, main, self._rate),
             self._table("Latency, p50 / p99 ms", flowing, main, self._latency),
             self._table("KiB a session (ours ÷ theirs)", resting, main, self._memory),
@@ -127,6 +129,10 @@ class Report:
 
     def _cpu(self, workload: str, server: str) -> str:
         return self._compared(workload, server, _plain("serverMicros"))
+
+    def _sides(self, workload: str, server: str) -> str:
+        rows = self._rows[workload, server]
+        return " + ".join(number(_values(rows, _extra(key))) for key in ("nearMicros", "farMicros"))
 
     def _memory(self, workload: str, server: str) -> str:
         return self._compared(workload, server, _extra("rssKiB", "writerRssKiB"))

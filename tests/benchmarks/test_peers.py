@@ -6,11 +6,13 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from benchmarks.load import local
 from benchmarks.load.certificates import Certificate
 from benchmarks.load.dialogue import Service
 from benchmarks.load.link import LoadError
@@ -24,12 +26,8 @@ from benchmarks.peers.table import Report, Row, Table, number
 _ROOT = Path(__file__).resolve().parents[2]
 _FILES = Certificate(Path("/c/chain.pem"), Path("/c/key.pem"))
 _PLACE = Place(Path("/p"), "localhost", 5, 6, Service("parts.localhost", 7, "pencil"), _FILES)
-
-
-def linked(encrypted: bool) -> Place:
-    """A place that meets another one."""
-    met = Federation(8, 53, (("beta.example", 9),), Path("/c/authority.pem"), encrypted)
-    return replace(_PLACE, domain="alpha.example", federation=met)
+_MET = Federation(8, 53, (("beta.example", 9),), Path("/c/authority.pem"))
+_LINKED = replace(_PLACE, domain="alpha.example", federation=_MET)
 
 
 def testProsodyDiffersOnlyInWhatItsKindSays() -> None:
@@ -45,6 +43,14 @@ def testProsodyDiffersOnlyInWhatItsKindSays() -> None:
     assert 'offline = "sql"' in stored and "offline" not in plain
 
 
+def testOursMeetsAnother() -> None:
+    """Alone it listens for no server; with another one it knows where that is, and whom to believe."""
+    alone, met = local.configuration(_PLACE), local.configuration(_LINKED)
+    assert "s2s" not in alone and 's2s = ["tcp:8:interface=127.0.0.1"]' in met
+    known = tomllib.loads(met)["s2s"]
+    assert known == {"authorities": "/c/authority.pem", "overrides": ["beta.example = 127.0.0.1:9"]}
+
+
 def testOthersExpectTheComponent() -> None:
     """The component's port, domain and secret are in each configuration."""
     lua = prosody.configuration(prosody.ProsodyKind(), _PLACE)
@@ -54,16 +60,15 @@ def testOthersExpectTheComponent() -> None:
     assert "port: 7," in line and '"parts.localhost": { password: "pencil" }' in line
 
 
-@pytest.mark.parametrize("encrypted", [True, False])
-def testOthersMeetEachOther(encrypted: bool) -> None:
-    """Who is alone listens for no server; two of them insist on TLS and certificates, or have no TLS at all."""
-    alone, lua = (prosody.configuration(prosody.ProsodyKind(), place) for place in (_PLACE, linked(encrypted)))
+def testOthersMeetEachOther() -> None:
+    """Who is alone listens for no server; two of them insist on TLS and on certificates of one authority."""
+    alone, lua = (prosody.configuration(prosody.ProsodyKind(), place) for place in (_PLACE, _LINKED))
     assert "s2s_ports" not in alone and '"s2s"' in alone.split("modules_disabled")[1].splitlines()[0]
     assert "s2s_ports = { 8 }" in lua and '"127.0.0.1@53"' in lua and 'cafile = "/c/authority.pem"' in lua
-    assert f"s2s_secure_auth = {str(encrypted).lower()}" in lua and ('"tls"; "disco"' in lua) is encrypted
-    alone, yaml = (ejabberd.configuration(ejabberd.EjabberdKind(), place) for place in (_PLACE, linked(encrypted)))
-    assert "s2s" not in alone and "ejabberd_s2s_in, shaper: none" in yaml
-    assert ("s2s_use_starttls: required" in yaml) is encrypted and ("mod_s2s_dialback" in yaml) is not encrypted
+    assert "s2s_secure_auth = true" in lua and '"s2s"' not in lua
+    alone, yaml = (ejabberd.configuration(ejabberd.EjabberdKind(), place) for place in (_PLACE, _LINKED))
+    assert "s2s" not in alone and "port: 8, module: ejabberd_s2s_in, shaper: none" in yaml
+    assert "s2s_use_starttls: required" in yaml and 'ca_file: "/c/authority.pem"' in yaml
 
 
 def testProsodyKeysAreThoseOfThePassword() -> None:
@@ -185,6 +190,22 @@ def testEveryColumnHasAKind() -> None:
 
 
 @pytest.mark.slow
+def testTwoServersOfOursMeet(tmp_path: Path) -> None:
+    """Users of one server write to users of the other; what each side cost is told apart."""
+    figures = tmp_path / "peers.json"
+    command = [sys.executable, "-m", "benchmarks.peers", "--servers", OWN, "--only", "s2s", "--quick", "--no-install"]
+    done = subprocess.run(
+        [*command, "--seconds", "0.3", "--json", str(figures)], cwd=_ROOT, capture_output=True, text=True, timeout=240
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (made,) = json.loads(figures.read_text())["rows"]
+    assert made["ok"] and made["count"] > 0
+    near, far = made["extra"]["nearMicros"], made["extra"]["farMicros"]
+    assert near > 0 and far > 0 and abs(near + far - made["serverMicros"]) < 0.01
+    assert "Server CPU, µs a message between servers: sending side + receiving side" in done.stdout
+
+
+@pytest.mark.slow
 def testOneShortRunOfOurServerAlone(tmp_path: Path) -> None:
     """The driver from start to end: users, rosters, one workload, the tables in both files."""
     rst, figures = tmp_path / "peers.inc", tmp_path / "peers.json"
@@ -193,7 +214,7 @@ def testOneShortRunOfOurServerAlone(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stdout + done.stderr
     known = json.loads(figures.read_text())
-    assert [(made["server"], made["ok"]) for made in known["rows"]] == [(OWN, True)]
+    assert [(made["server"], made["workload"], made["ok"]) for made in known["rows"]] == [(OWN, "chat", True)]
     assert "TLSv1" in known["about"]["tls own"]
     assert ".. list-table:: Server CPU" in rst.read_text() and "Server CPU" in done.stdout
 
