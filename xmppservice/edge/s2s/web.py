@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urljoin
 
-import treq.client
 from cryptography.hazmat.primitives.serialization import Encoding
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as TookTooLong
@@ -43,9 +42,16 @@ class NotFetched(Exception):
 
 
 class Fetcher:
-    """Fetches; `authorities` is a PEM file of those who may vouch for web servers, by default the system's do."""
+    """Fetches; `authorities` is a PEM file of those who may vouch for web servers, by default the system's do.
+
+    Raises ImportError without treq.
+    """
 
     def __init__(self, reactor: Any, dialler: Dialler, authorities: Path | None = None) -> None:
+        # Only who fetches needs it: it is an extra of the installation, and some memory.
+        from treq.client import HTTPClient
+
+        self._client = HTTPClient
         self._reactor = reactor
         self._dialler = dialler
         self._trust: Any = platformTrust()
@@ -55,7 +61,7 @@ class Fetcher:
 
     def fetch(self, url: str) -> Deferred[bytes]:
         """The document at an HTTPS address; fails with `NotFetched`, after ten seconds at most."""
-        fetch = _Fetch(self._reactor, self._dialler, self._trust)
+        fetch = _Fetch(self._reactor, self._dialler, self._trust, self._client)
         done = Deferred.fromCoroutine(fetch.run(url)).addTimeout(TIMEOUT, self._reactor)
         return done.addBoth(fetch.end)
 
@@ -64,7 +70,8 @@ class Fetcher:
 class _Fetch:
     """One fetch, with its connections."""
 
-    def __init__(self, reactor: Any, dialler: Dialler, trust: Any) -> None:
+    def __init__(self, reactor: Any, dialler: Dialler, trust: Any, client: Callable[[IAgent], Any]) -> None:
+        self._client = client
         self._reactor = reactor
         self._dialler = dialler
         self._trust = trust
@@ -76,7 +83,7 @@ class _Fetch:
             if not url.lower().startswith("https://"):
                 raise NotFetched("it leads to an address that is not https")
             # One client for each request: cookies are none of our business.
-            client = treq.client.HTTPClient(_Uncompressed(Agent.usingEndpointFactory(self._reactor, self)))
+            client = self._client(_Uncompressed(Agent.usingEndpointFactory(self._reactor, self)))
             response = await client.get(url, allow_redirects=False, unbuffered=True, reactor=self._reactor)
             if response.code in (301, 302, 303, 307, 308):
                 places = response.headers.getRawHeaders("location") or [""]
