@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from twisted.names import dns
 
@@ -67,9 +67,13 @@ def test_refusals() -> None:
 
 
 SEED = reply(("a.test", dns.Record_CNAME("b.test", 5)), ("b.test", dns.Record_A("192.0.2.1", 5)))
-CHANGES = st.lists(st.tuples(st.integers(2, len(SEED) - 1), st.integers(0, 255)), max_size=8)
+# Values that mean something: pointers, types with fields of their own, lengths.
+VALUES = st.sampled_from((0xC0, 0xFF, 0, 1, 12, 16, 28, 33, 41)) | st.integers(0, 255)
+# Behind the header and the question, so that most of it is looked at.
+CHANGES = st.lists(st.tuples(st.integers(24, len(SEED) - 1), VALUES), max_size=8)
 
 
+@example([(24, 0xC0), (25, 24)], len(SEED), b"")
 @given(CHANGES, st.integers(0, len(SEED)), st.binary(max_size=40))
 def test_mutations(changes: list[tuple[int, int]], end: int, more: bytes) -> None:
     """Whatever the bytes are: an answer, or one of the two exceptions."""
