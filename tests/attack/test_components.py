@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import pytest
 
 from tests.attack.inputs.xml import FORBIDDEN, MALFORMED, MEGABYTES
-from tests.attack.raw import DOMAIN, RawClient, condition, ownAddress
+from tests.attack.raw import DOMAIN, PATIENCE, RawClient, condition, ownAddress, stanzaError
 from tests.attack.servers.own import COMPONENT, SECRET, AttackedServer
 from xmppservice.protocol.stream.component import handshake
 from xmppservice.wire import ns
@@ -31,9 +31,15 @@ def stranger(server: AttackedServer) -> RawClient:
     return RawClient(server.componentPort)
 
 
-@pytest.fixture
-def opened(stranger: RawClient) -> RawClient:
-    """A stream before its handshake."""
+def join(stranger: RawClient) -> RawClient:
+    """From a connection to a connected component."""
+    open_(stranger).send(f"<handshake>{handshake(stranger.jid, SECRET.encode())}</handshake>")
+    assert stranger.element().name == "handshake"
+    return stranger
+
+
+def open_(stranger: RawClient) -> RawClient:
+    """The header, and the answer, whose id is kept."""
     stranger.send(header())
     answer = stranger.next()
     assert isinstance(answer, StreamHeader)
@@ -42,11 +48,15 @@ def opened(stranger: RawClient) -> RawClient:
 
 
 @pytest.fixture
-def component(opened: RawClient) -> RawClient:
+def opened(stranger: RawClient) -> RawClient:
+    """A stream before its handshake."""
+    return open_(stranger)
+
+
+@pytest.fixture
+def component(stranger: RawClient) -> RawClient:
     """A connected component."""
-    opened.send(f"<handshake>{handshake(opened.jid, SECRET.encode())}</handshake>")
-    assert opened.element().name == "handshake"
-    return opened
+    return join(stranger)
 
 
 @pytest.mark.parametrize(
@@ -203,3 +213,68 @@ def test_errorsAreNotAnswered(component: RawClient) -> None:
     answer = component.element()
     assert isinstance(answer, Element) and (answer.get("id"), answer.get("type")) == ("2", "result")
     component.close()
+
+
+def numbers(items: Iterable[object], type: str | None = None) -> set[int]:
+    """The ids of the messages of a type."""
+    messages = [item for item in items if isinstance(item, Element) and item.name == "message"]
+    return {int(message.get("id") or -1) for message in messages if message.get("type") == type}
+
+
+@pytest.mark.own("only ours has this component")
+@pytest.mark.attack("D04")
+def test_componentThatDoesNotRead(server: AttackedServer, clients: Clients) -> None:
+    """D04, V11: at the cap of its queue its stream ends; who wrote to it in vain is told, and what waits is bounded."""
+    component = join(RawClient(server.componentPort, small=True))
+    alice, memory, sent = clients(), server.memory, 0
+    told: set[int] = set()
+    body = f"<body>{'x' * 1000}</body>"
+    while not told and sent < 20_000:
+        alice.send("".join(f"<message to='x@{COMPONENT}' id='{sent + n}'>{body}</message>" for n in range(100)))
+        sent += 100
+        told |= numbers(alice.stanzas(), "error")
+    assert told, "the component was never too slow"
+    assert server.memory - memory < 16 << 20
+    alice.send(f"<message to='x@{COMPONENT}' id='0'>{body}</message>")
+    assert stanzaError(alice.find(lambda stanza: stanza.get("id") == "0")) == ("wait", "service-unavailable")
+    # What was on the way when the stream ended may do both, but nothing does neither.
+    assert numbers(component.rest()) | told | numbers(alice.stanzas(), "error") == set(range(sent))
+    component.close()
+
+
+@pytest.mark.attack("D03", "D04")
+@pytest.mark.parametrize("to", [f"nobody@{DOMAIN}", DOMAIN, f"user1@{DOMAIN}/none"])
+def test_floodFromAComponent(server: AttackedServer, component: RawClient, to: str) -> None:
+    """D04, V11: no rate slows a component; but if it does not take the answers, it gets no more than its queue."""
+    memory = server.memory
+    stanza = f"<iq from='x@{COMPONENT}' to='{to}' type='get' id='{'i' * 500}'><frob xmlns='urn:x'/></iq>"
+    blocks = 0
+    component.socket.settimeout(PATIENCE)
+    try:
+        while blocks < 200 and not component.reset:
+            component.send(stanza * 100)
+            blocks += 1
+    except TimeoutError:
+        pytest.fail("the stream neither ends nor is read")
+    assert server.memory - memory < 16 << 20
+    answers = component.rest()
+    assert len(answers) < blocks * 100
+    assert component.closed
+
+
+@pytest.mark.own("only ours has this component")
+@pytest.mark.attack("D02")
+def test_floodOfStreams(server: AttackedServer) -> None:
+    """D02, V11: streams without a handshake are few for each address; the component gets in from another."""
+    address, streams = ownAddress(), []
+    for _ in range(120):
+        stranger = RawClient(server.componentPort, address)
+        stranger.send(header())
+        streams.append(stranger)
+    refused = 0
+    for stranger in streams:
+        refused += stranger.next() is None
+    assert refused == 20
+    join(RawClient(server.componentPort)).close()
+    for stranger in streams:
+        stranger.close()
