@@ -26,16 +26,6 @@ PAM = no
 IncludeDir = {folder}
 """
 
-BIBOUMI_CONFIG = """
-hostname={domain}
-password={secret}
-xmpp_server_ip=127.0.0.1
-port={port}
-db_name={folder}/biboumi.sqlite
-log_level=0
-identd_port=0
-"""
-
 
 class Ngircd:
     """Debian's ngircd, on a loopback port of its own."""
@@ -51,13 +41,12 @@ class Ngircd:
 
 
 class Biboumi:
-    """Debian's biboumi for one component of the server; its settings of users are in the folder."""
+    """Debian's biboumi with a configuration; what it keeps is in the folder."""
 
-    def __init__(self, folder: Path, domain: str, port: int, secret: str) -> None:
+    def __init__(self, folder: Path, config: str) -> None:
         self._folder = folder
         self._config = folder / "biboumi.cfg"
-        text = BIBOUMI_CONFIG.format(domain=domain, secret=secret, port=port, folder=folder)
-        self._config.write_text(text, encoding="utf-8")
+        self._config.write_text(config, encoding="utf-8")
         self.start()
 
     def start(self) -> None:

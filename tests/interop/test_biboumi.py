@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from tests.interop.irc import Biboumi, IRCUser, Ngircd
 from tests.interop.processes import Talker, freePort, waitFor
 from tests.interop.programs import BIBOUMI, NGIRCD
 from tests.server.site import Site
+from tests.sources import ROOT
 
 GATEWAY = "gateway.localhost"
 #: The IRC server as biboumi knows it: a name of alice's choice, which she tells the gateway how to reach.
@@ -19,7 +21,20 @@ IRC = "irc.localhost"
 ROOM = f"#chan%{IRC}@{GATEWAY}"
 #: XEP-0106: a character that a local part cannot have.
 ODD_ROOM = rf"#o\40d%{IRC}@{GATEWAY}"
+DOCUMENT = ROOT / "docs" / "howto" / "components.rst"
 TEXT = "<b>5 > 3 & \"2\" 'ü' \N{SLICE OF PIZZA}"
+
+
+def documented(language: str, **replaced: str) -> str:
+    """The first piece of configuration in this language that operators are shown, for the gateway of the test."""
+    _, _, rest = DOCUMENT.read_text("utf-8").partition(f".. code-block:: {language}\n\n")
+    lines = rest.splitlines(keepends=True)
+    end = next(number for number, line in enumerate(lines) if line.strip() and not line.startswith(" "))
+    text = textwrap.dedent("".join(lines[:end]))
+    for old, new in {"irc.example.com": GATEWAY, **replaced}.items():
+        assert old in text, text
+        text = text.replace(old, new)
+    return text
 
 
 class GatewaySite(Site):
@@ -29,14 +44,14 @@ class GatewaySite(Site):
         super().__init__(folder, None, listen=False)
         self.options = ["--config", "xmppservice.toml"]
         self.componentPort, self.secret = freePort(), secrets.token_hex(24)
-        path = folder / "gateway.secret"
+        path = folder / "irc.secret"
         path.touch(0o600)
         path.write_text(self.secret, "utf-8")
         self.write(
             f'[listen]\nc2s = ["tcp:{self.port}:interface=127.0.0.1"]\n'
             f'c2s_tls = ["tcp:{self.directPort}:interface=127.0.0.1"]\n'
             f'component = ["tcp:{self.componentPort}:interface=127.0.0.1"]\n'
-            f'[hosts.localhost]\n[ports."{GATEWAY}"]\nkind = "component"\nsecret_file = "gateway.secret"\n'
+            f"[hosts.localhost]\n{documented('toml')}"
         )
         self.start()
         self.command("user add", jid="alice@localhost", password="ecila")
@@ -70,7 +85,12 @@ def irc(tmp_path: Path, site: GatewaySite) -> Iterator[Ngircd]:
 @pytest.fixture
 def biboumi(tmp_path: Path, site: GatewaySite) -> Iterator[Biboumi]:
     """A connected gateway."""
-    gateway = Biboumi(tmp_path, GATEWAY, site.componentPort, site.secret)
+    here = {
+        "THE CONTENT OF irc.secret": site.secret,
+        "5347": str(site.componentPort),
+        "/var/lib/biboumi": str(tmp_path),
+    }
+    gateway = Biboumi(tmp_path, documented("ini", **here))
     try:
         site.waitUntil("connected")
         yield gateway

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests.attack.raw import RawClient
-from tests.interop.processes import freePort, waitFor
+from tests.interop.processes import Child, freePort, waitFor
 from tests.server.site import Site, environment
 from tests.server.test_metrics import of, scrape
+from tests.sources import ROOT
 from xmppservice.hub.commands import CommandError
 from xmppservice.protocol.stream.component import handshake
 from xmppservice.wire import ns
@@ -118,6 +119,7 @@ def test_echo(expecting: ComponentSite) -> None:
         alice.send(f"<message to='x@{DOMAIN}' id='1' type='chat'><body>a &lt; b</body></message>")
         answer = alice.find(isMessage)
         assert (answer.get("from"), answer.get("id"), answer.get("type")) == (f"x@{DOMAIN}", "1", "chat")
+        assert [body.text for body in answer.elements() if body.name == "body"] == ["a < b"]
         second = Component(expecting)
         assert second.line() == "conflict"
         second.end()
@@ -129,6 +131,28 @@ def test_echo(expecting: ComponentSite) -> None:
     assert alice.find(isMessage).get("type") == "error"
     alice.close()
     assert SECRET not in expecting.log
+
+
+def test_documentedEcho(expecting: ComponentSite) -> None:
+    """The component in the documentation, on Twisted's own code, does what it is there for."""
+    expecting.start()
+    expecting.users("alice@localhost")
+    script = str(ROOT / "docs" / "listings" / "echo" / "echo.py")
+    command = [sys.executable, script, DOMAIN, "echo.secret", str(expecting.componentPort)]
+    component = Child(command, expecting.folder / "echo.log", expecting.folder, environment())
+    try:
+        waitFor("the component", lambda: states(expecting) == {DOMAIN: "connected"})
+        alice = expecting.login("alice@localhost")
+        alice.send(f"<message to='x@{DOMAIN}' id='1' type='error'><body>x</body></message>")
+        alice.send(f"<message to='x@{DOMAIN}' id='2' type='chat'><body>x &amp; y</body></message>")
+        answer = alice.find(isMessage)
+        assert (answer.get("from"), answer.get("id")) == (f"x@{DOMAIN}", "2")
+        assert [body.text for body in answer.elements() if body.name == "body"] == ["x & y"]
+        alice.close()
+        assert component.output == "connected\n"
+    finally:
+        component.process.kill()
+        component.process.wait()
 
 
 @pytest.mark.parametrize(("secret", "domain", "condition"), [
