@@ -14,7 +14,7 @@ from xmppservice.wire.element import Element
 from xmppservice.wire.parser import parseDocument
 
 DOMAIN = "gateway.localhost"
-MODULES = ("roster", "offline", "blocking", "disco", "caps", "ping", "privilege", "private_xml")
+MODULES = ("roster", "offline", "blocking", "disco", "caps", "ping", "privilege", "delegation", "private_xml")
 
 
 def parse(text: str) -> Element:

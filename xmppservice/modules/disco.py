@@ -8,10 +8,11 @@ from typing import Any
 import attrs
 from zope.interface import implementer
 
-from xmppservice.hub.contracts.disco import IDiscoNodes, IHostInfo
-from xmppservice.hub.hooks import ACCOUNT, HOST, iq
+from xmppservice.hub.contracts.disco import IDiscoNodes, IHostInfo, INesting
+from xmppservice.hub.hooks import ACCOUNT, HANDLED, HOST, iq
 from xmppservice.hub.module import XEP, HostModule
 from xmppservice.hub.options import option
+from xmppservice.hub.rights import REMAINING_INFO, REMAINING_ITEMS
 from xmppservice.hub.transit import Transit
 from xmppservice.protocol.errors import StanzaError
 from xmppservice.protocol.jid import JID
@@ -51,6 +52,8 @@ class Disco(HostModule):
         """Nothing is collected yet: that happens when somebody asks."""
         self._services = [JID.parse(address).full for address in self.options.services]
         self._table: object = None
+        self._nesting: INesting | None = None
+        self._version = 0
         self._host: Element = Element(ns.DISCO_INFO, "query")
         self._account: Element = self._host
         self._guest: Element = self._host
@@ -63,17 +66,25 @@ class Disco(HostModule):
         return self._host
 
     def _refresh(self) -> None:
-        """Collect anew if the set of modules has changed: then the host has another table."""
-        if self._table is self.host.table:
+        """Collect anew if the set of modules has changed (then the host has another table), or what components say."""
+        nesting = self._nesting
+        if self._table is self.host.table and (nesting is None or nesting.version == self._version):
             return
         self._table = self.host.table
+        nesting = self._nesting = self.host.provider(INesting)
         modules = list(self.host.modules.values())
+        if nesting is not None:
+            self._version = nesting.version
+            modules = [module for module in modules if not nesting.replaces(module.namespaces)]
         identities = [("server", "im", self.options.title), *(each for m in modules for each in m.identities)]
         self._host = _info(identities, (feature for m in modules for feature in m.features))
         self._host.children += [form for m in modules for form in m.discoExtensions()]
         features = (feature for m in modules for feature in m.accountFeatures)
         self._account = _info([("account", "registered", "")], features)
         self._guest = _info([("account", "anonymous", "")], ())
+        if nesting is not None:
+            _nest(self._host, nesting.nested(account=False))
+            _nest(self._account, nesting.nested(account=True))
 
     @iq.get(ns.DISCO_INFO, "query", to=HOST)
     def onHostInfo(self, transit: Transit) -> Any:
@@ -94,14 +105,21 @@ class Disco(HostModule):
             return transit.result(Element(ns.DISCO_INFO, "query", None, *info.children))
         return self._answerNode(transit, node)
 
-    async def _answerNode(self, transit: Transit, node: str) -> Element:
+    async def _answerNode(self, transit: Transit, node: str) -> Any:
         for module in self.host.providers(IDiscoNodes):
             found = module.nodeInfo(transit, node)
             if found is not None and not isinstance(found, Element):
                 found = await found
             if found is not None:
                 return transit.result(Element(ns.DISCO_INFO, "query", {"node": node}, *found.children))
+        if self._isTaken(transit, REMAINING_INFO):
+            return HANDLED
         raise StanzaError("item-not-found")
+
+    def _isTaken(self, transit: Transit, special: str) -> bool:
+        """Whether a component answers a request to an account instead of us (XEP-0355 sections 7.2.4, 7.2.5)."""
+        nesting = self.host.provider(INesting)
+        return transit.account is not None and nesting is not None and nesting.take(transit, special)
 
     # -- items -----------------------------------------------------------------------------------
 
@@ -127,9 +145,11 @@ class Disco(HostModule):
                     found.append(domain)
         return found
 
-    async def _answerItems(self, transit: Transit, addresses: Iterable[str]) -> Element:
+    async def _answerItems(self, transit: Transit, addresses: Iterable[str]) -> Any:
         node = _node(transit)
         known = not node
+        if known and self._isTaken(transit, REMAINING_ITEMS):
+            return HANDLED
         query = Element(ns.DISCO_ITEMS, "query", {"node": node} if node else None)
         if not node:
             query.children += [Element(ns.DISCO_ITEMS, "item", {"jid": address}) for address in addresses]
@@ -141,6 +161,8 @@ class Disco(HostModule):
                 known = True
                 query.children += more
         if not known:
+            if self._isTaken(transit, REMAINING_ITEMS):
+                return HANDLED
             raise StanzaError("item-not-found")
         return transit.result(query)
 
@@ -152,6 +174,13 @@ def _node(transit: Transit) -> str:
     if len(node) > NODE_LIMIT:
         raise StanzaError("item-not-found")
     return node
+
+
+def _nest(info: Element, more: Iterable[Element]) -> None:
+    """Add what components say to our answer; nothing is in it twice."""
+    for element in more:
+        if element not in info.elements():
+            info.children.append(element)
 
 
 def _info(identities: Iterable[tuple[str, str, str]], features: Iterable[str]) -> Element:

@@ -31,5 +31,8 @@ register = ModuleMaker(
 privilege = ModuleMaker(
     "privilege", "xmppservice.modules.privilege.module", "components that act for accounts (XEP-0356)", default=True
 )
+delegation = ModuleMaker(
+    "delegation", "xmppservice.modules.delegation.module", "components that answer for us (XEP-0355)", default=True
+)
 blocking = ModuleMaker("blocking", "xmppservice.modules.blocking", "block lists (XEP-0191)", default=True)
 stanzaIds = ModuleMaker("stanza_ids", "xmppservice.modules.stanza_ids", "ids for messages (XEP-0359)", default=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from zope.interface import Interface
+from zope.interface import Attribute, Interface
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
@@ -41,3 +41,18 @@ class IDiscoNodes(Interface):
 
         The node ``""`` is the address itself: what is returned is listed beside its other items.
         """
+
+
+class INesting(Interface):
+    """Knows what components say of the namespaces that they answer for (XEP-0355 section 7.2)."""
+
+    version: int = Attribute("int: another number whenever the answers of the methods below may have changed")
+
+    def replaces(namespaces: Sequence[str]) -> bool:
+        """Whether a component takes the place of a module with these namespaces, whose features are to be left out."""
+
+    def nested(account: bool) -> Sequence[Element]:
+        """What to add to the disco#info of the host, or of its accounts: identities, features and forms."""
+
+    def take(transit: Transit, special: str) -> bool:
+        """Whether a component answers a request to an account that is delegated under this special name."""

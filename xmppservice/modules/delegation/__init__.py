@@ -1,0 +1,1 @@
+"""Namespace delegation (XEP-0355)."""
