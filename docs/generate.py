@@ -76,8 +76,9 @@ def _range(option: OptionDescription) -> str:
 
 
 def _optionRows(cls: type) -> list[tuple[str, ...]]:
+    # What a key is for is plain text, in which an asterisk is one.
     return [
-        (literal(entry.key), entry.type, literal(entry.defaultText), _range(entry), entry.help)
+        (literal(entry.key), entry.type, literal(entry.defaultText), _range(entry), entry.help.replace("*", r"\*"))
         for entry in describeOptions(cls)
     ]
 
