@@ -201,8 +201,9 @@ async def _inquire(link: ServerLink, asked: Dialback) -> None:
     if link.ended:
         return
     if answer == VALID:
-        link.accept(asked.sender, asked.target, f"dialback, {verdict.how}" if verdict.valid else "dialback")
+        # The answer goes first: with XEP-0288 what waits for the other server is sent as soon as it is accepted.
         _send(link, asked.answer(VALID))
+        link.accept(asked.sender, asked.target, f"dialback, {verdict.how}" if verdict.valid else "dialback")
         return
     federation.refused(link, asked, "its key is not valid")
     if link.accepts:
