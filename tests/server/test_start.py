@@ -14,7 +14,8 @@ from tests.server.conftest import MakeSite
 from tests.server.site import LOCAL, PASSWORD, TWISTD, Site, environment, fingerprint, writersOf
 
 #: The promise is 2 s on an idle machine; tests run beside others.
-START_WITHIN = 6.0
+#: It takes less than a second; the rest is room for a busy machine.
+START_WITHIN = 20.0
 
 
 def test_quickAndKept(site: Site) -> None:

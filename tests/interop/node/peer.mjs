@@ -27,6 +27,7 @@ function connect(login) {
     username,
     password: login.password,
   });
+  xmpp.timeout = 60_000; // its two seconds are short on a slow machine
   xmpp.reconnect.stop();
   xmpp.on("error", (error) => tell("ended", { reason: String(error) }));
   xmpp.on("stanza", onStanza);
