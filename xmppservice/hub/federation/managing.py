@@ -14,9 +14,9 @@ import secrets
 from typing import TYPE_CHECKING
 
 from xmppservice.hub.acknowledge import AckLedger
-from xmppservice.hub.federation.route import Parcel
+from xmppservice.hub.federation.route import Parcel, giveBack
 from xmppservice.hub.management import ANSWER_DEADLINE, HELD_LIMIT, REQUEST
-from xmppservice.protocol.errors import StreamError
+from xmppservice.protocol.errors import StanzaError, StreamError
 from xmppservice.protocol.stream.resume import MODULUS, HandledCountTooHigh, ResumeQueue, parseCount
 from xmppservice.wire import ns
 from xmppservice.wire.element import Element
@@ -31,11 +31,12 @@ if TYPE_CHECKING:
 class Suspension:
     """What is left of a stream that we had opened: its token, and what was not acknowledged."""
 
-    __slots__ = ("queue", "token")
+    __slots__ = ("queue", "since", "token")
 
-    def __init__(self, token: str, queue: ResumeQueue) -> None:
+    def __init__(self, token: str, queue: ResumeQueue, since: float) -> None:
         self.token = token
         self.queue = queue
+        self.since = since
 
     def parcels(self) -> list[Parcel]:
         """What the other server has not acknowledged."""
@@ -45,7 +46,7 @@ class Suspension:
 class Management:
     """The state of XEP-0198 on one link."""
 
-    __slots__ = ("deadline", "held", "offered", "requested", "resuming", "routes", "token")
+    __slots__ = ("deadline", "fullSince", "held", "offered", "requested", "resuming", "routes", "token")
 
     def __init__(self, offered: bool = False) -> None:
         #: Whether the other server offers it (on streams that we have opened).
@@ -53,6 +54,8 @@ class Management:
         self.token = ""
         #: An ``<r/>`` of ours is under way.
         self.requested = False
+        #: Since when a stanza was refused because too much is unacknowledged, with no ``<a/>`` since; 0 if none was.
+        self.fullSince = 0.0
         #: The counts that held answers must reach, oldest first, and when the first of them is due anyway.
         self.held: list[int] = []
         self.deadline = 0.0
@@ -194,7 +197,7 @@ def suspend(link: ServerLink) -> None:
     elif len(link.carries) == 1 and link.queue is not None and not link.bidi:
         route = federation.routeFor(*next(iter(link.carries)))
         if route.link is link and route.suspension is None:
-            route.suspension = Suspension(state.token, link.queue)
+            route.suspension = Suspension(state.token, link.queue, federation.clock.seconds())
             link.queue = None
 
 
@@ -216,12 +219,12 @@ def carry(link: ServerLink, data: bytes, transit: Transit) -> None:
     """Send a stanza and keep it until the other server counts it."""
     queue, state = link.queue, link.managed
     assert queue is not None and state is not None
+    if queue.full:
+        _tooMuch(link, state, transit)
+        return
     queue.sent(data, transit)
     stream = link.stream
-    if queue.full:
-        link.reason = "it does not acknowledge what it gets"
-        link.disconnect(StreamError("resource-constraint", "too many unacknowledged stanzas"))
-    elif stream is not None:
+    if stream is not None:
         if state.requested:
             stream.send(data)
         else:
@@ -229,10 +232,24 @@ def carry(link: ServerLink, data: bytes, transit: Transit) -> None:
             stream.send(data + REQUEST)
 
 
+def _tooMuch(link: ServerLink, state: Management, transit: Transit) -> None:
+    """The other server is slower than our users: they are told to wait, what is under way stays. Ending the stream
+    would have it all sent again. Only a server that acknowledges nothing at all is given up."""
+    now = link.federation.clock.seconds()
+    if not state.fullSince:
+        state.fullSince = now
+    giveBack(transit, StanzaError("resource-constraint", text=f"too much waits for {link.remote} already"))
+    if now - state.fullSince > link.federation.policy.answerTime and not link.ended:
+        link.reason = "it does not acknowledge what it gets"
+        link.disconnect(StreamError("resource-constraint", "too many unacknowledged stanzas"))
+
+
 def _acknowledged(link: ServerLink, element: Element) -> None:
     """``<a/>``: let go of what the other server has."""
     progress = _release(link, _count(element))
     assert link.queue is not None and link.managed is not None
+    if progress:
+        link.managed.fullSince = 0.0
     link.managed.requested = progress and bool(link.queue)
     if link.managed.requested:
         _send(link, REQUEST)
