@@ -87,7 +87,8 @@ class Privilege(HostModule):
             return
         name = self.host.name
         rights, former = (each if name in each.hosts else NOTHING for each in (port.rights, former))
-        self._advertise(port, rights, former)
+        if advertisement(rights, NOTHING) != advertisement(former, NOTHING):
+            self._advertise(port, rights, former)
         if rights.presence not in (NONE, former.presence):
             self._introduce(port)
 
