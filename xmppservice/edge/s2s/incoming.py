@@ -63,7 +63,7 @@ class IncomingNegotiation(SecuringNegotiation):
         """The stream gets its link; what proves the peer later is between the two."""
         driver, machine, factory = self.driver, self.machine, self._factory
         remote = machine.remote if machine.authenticated else ""
-        link = ServerLink(factory.federation, driver, self._peer, remote, outgoing=False)
+        link = ServerLink(factory.federation, driver, self._peer, remote)
         link.dialback, link.bidi = True, machine.bidi
         self._done(link)
         if machine.authenticated:

@@ -19,8 +19,8 @@ from xmppservice.edge.driver import StreamDriver
 from xmppservice.edge.negotiation import SecuringNegotiation
 from xmppservice.edge.s2s.dialler import DialFailed, Dialler
 from xmppservice.edge.s2s.streams import Identity, ServerFactory
-from xmppservice.edge.s2s.targets import Finder, NoAnswer, NoService, Target
-from xmppservice.hub.contracts.federation import IConnector, Unreachable
+from xmppservice.edge.s2s.targets import Finder, NoAnswer, NoService, Target, describeTargets
+from xmppservice.hub.contracts.federation import IConnector, Step, Tell, Unreachable, untold
 from xmppservice.hub.federation.link import ServerLink
 from xmppservice.hub.federation.managing import Management
 from xmppservice.protocol.errors import StreamError
@@ -32,12 +32,19 @@ from xmppservice.protocol.stream.s2s import Verdict
 ALL_IN_ALL = 45.0
 ONE_TARGET = 20.0
 
+#: Characters of the reasons of all targets together that are kept.
+_LONGEST = 500
+
 
 class Opening:
-    """One connection to a target: from whom to whom, and in the end its link or why there is none."""
+    """One connection to a target: from whom to whom, and in the end its link or why there is none.
 
-    def __init__(self, local: str, remote: str, target: Target) -> None:
+    `tell` is told of each step.
+    """
+
+    def __init__(self, local: str, remote: str, target: Target, tell: Tell = untold) -> None:
         self.local, self.remote, self.target = local, remote, target
+        self.tell = tell
         self._outcome: ServerLink | Unreachable | None = None
         self._waiter: Deferred[ServerLink] | None = None
 
@@ -105,6 +112,9 @@ class OutgoingNegotiation(SecuringNegotiation):
 
     def _secured(self) -> None:
         """The machine was told when the handshake began."""
+        tls = self.driver.factory.tls
+        assert tls is not None
+        self.opening.tell(Step("encryption", "ok", tls.describe(self.driver.transport)))
 
     def _beginTLS(self, ask: events.BeginTLS) -> None:
         if self._smuggled():
@@ -121,7 +131,13 @@ class OutgoingNegotiation(SecuringNegotiation):
         self._wait(self._identity.judge(ask.domain), self._judged, self._notJudged)
 
     def _judged(self, verdict: Verdict) -> None:
-        self.perform(self.machine.judged(verdict))
+        asks = self.machine.judged(verdict)
+        if verdict.valid:
+            self.opening.tell(Step("certificate", "ok", f"valid for {self.machine.remote} ({verdict.how})"))
+        elif not asks:
+            # We go on, for the policy does not ask for one.
+            self.opening.tell(Step("certificate", "note", f"not accepted: {verdict.reason}"))
+        self.perform(asks)
 
     def _notJudged(self, failure: Failure) -> None:
         self.driver.fault(failure)
@@ -129,12 +145,16 @@ class OutgoingNegotiation(SecuringNegotiation):
     def _attach(self, ask: events.Attach) -> None:
         driver, machine, factory = self.driver, self.machine, self._factory
         identity = self._identity or factory.identify(driver, self.opening.target)
-        link = ServerLink(factory.federation, driver, identity, machine.remote, outgoing=True)
+        link = ServerLink(factory.federation, driver, identity, machine.remote, machine.local)
         link.dialback, link.bidi = machine.dialback, machine.bidi
         link.managed = Management(machine.management)
         self._done(link)
+        self.opening.tell(Step("options", "ok", _options(machine)))
         if machine.authenticated:
             link.accepted(machine.local, machine.remote, "certificate", machine.verdict.how)
+        else:
+            reason = machine.reason or "it does not ask for our certificate"
+            self.opening.tell(Step("our certificate", "note", reason))
         self.opening.over(link)
 
     def _close(self, ask: events.Close) -> None:
@@ -153,6 +173,16 @@ class OutgoingNegotiation(SecuringNegotiation):
         events.Attach: _attach,
         events.Close: _close,
     }
+
+
+def _options(machine: OutgoingMachine) -> str:
+    """What both sides can do beyond the least."""
+    found = {
+        "XEP-0198 (acknowledgements)": machine.management,
+        "XEP-0288 (both directions)": machine.bidi,
+        "XEP-0220 (dialback)": machine.dialback,
+    }
+    return ", ".join(name for name, there in found.items() if there) or "none"
 
 
 class OutgoingFactory(ServerFactory):
@@ -198,7 +228,7 @@ class _Dialling(Factory):
 
     noisy = False
 
-    def __init__(self, factory: OutgoingFactory, opening: tuple[str, str, Target]) -> None:
+    def __init__(self, factory: OutgoingFactory, opening: tuple[str, str, Target, Tell]) -> None:
         self._factory = factory
         self._opening = opening
 
@@ -216,9 +246,9 @@ class Connector:
         self.dialler = dialler
         self._factory = factory
 
-    def connect(self, local: str, remote: str) -> Deferred[ServerLink]:
+    def connect(self, local: str, remote: str, tell: Tell = untold) -> Deferred[ServerLink]:
         """See `IConnector.connect`."""
-        attempt = Deferred.fromCoroutine(self._connect(local, remote))
+        attempt = Deferred.fromCoroutine(self._connect(local, remote, tell))
         attempt.addTimeout(ALL_IN_ALL, self._factory.clock)
 
         def failed(failure: Failure) -> Failure:
@@ -228,32 +258,54 @@ class Connector:
 
         return attempt.addErrback(failed)
 
-    async def _connect(self, local: str, remote: str) -> ServerLink:
+    async def _connect(self, local: str, remote: str, tell: Tell) -> ServerLink:
         try:
             targets = await self.finder.targets(remote)
         except NoService as error:
+            tell(Step("DNS", "failed", str(error)))
             raise Unreachable(str(error), "remote-server-not-found", lasting=True) from None
         except NoAnswer as error:
+            tell(Step("DNS", "failed", str(error)))
             raise Unreachable(str(error)) from None
+        for number, text in enumerate(describeTargets(targets), 1):
+            tell(Step("DNS", "ok", f"{number}. {text}"))
         reasons: list[str] = []
         for target in targets:
             try:
-                return await self._try(local, remote, target)
+                return await self._try(local, remote, target, tell)
             except Unreachable as error:
                 reasons.append(f"{target}: {error.reason}")
-        raise Unreachable("; ".join(reasons)[:500] or "it has no address")
+        raise Unreachable(_joined(reasons) or "it has no address")
 
-    async def _try(self, local: str, remote: str, target: Target) -> ServerLink:
+    async def _try(self, local: str, remote: str, target: Target, tell: Tell) -> ServerLink:
         try:
-            driver: Any = await self.dialler.dial(target, _Dialling(self._factory, (local, remote, target)))
+            driver: Any = await self.dialler.dial(target, _Dialling(self._factory, (local, remote, target, tell)))
         except DialFailed as error:
+            for reason in error.reasons:
+                tell(Step("connection", "failed", reason))
             raise Unreachable(str(error)) from None
         over = self._factory.openingOf(driver).whenOver() if driver.transport is not None else None
         if over is None:
+            tell(Step("connection", "failed", f"the connection to {target} was lost at once"))
             raise Unreachable("the connection was lost at once")
+        tell(Step("connection", "ok", f"{driver.peer} port {target.port} for {target}"))
         over.addTimeout(ONE_TARGET, self._factory.clock)
         try:
             return await over
+        except Unreachable as error:
+            tell(Step("stream", "failed", error.reason))
+            raise
         except (TimeoutError, CancelledError):
             driver.fail(StreamError("connection-timeout"))
+            tell(Step("stream", "failed", "it does not answer"))
             raise Unreachable("it does not answer") from None
+
+
+def _joined(reasons: list[str]) -> str:
+    """As many reasons as fit, each of them whole, and how many more there are."""
+    text = reasons[0][:_LONGEST] if reasons else ""
+    for number, reason in enumerate(reasons[1:], 1):
+        if len(text) + len(reason) > _LONGEST:
+            return f"{text}; and {len(reasons) - number} more"
+        text = f"{text}; {reason}"
+    return text

@@ -37,6 +37,9 @@ log = Logger()
 HIBERNATING_LIMIT = 1000
 REMEMBERED = 1000
 
+#: How many routes there may be before those that are idle are looked for.
+SWEEP_AT = 1000
+
 _HELD_LOOK = 0.25
 
 
@@ -56,6 +59,7 @@ class Federation:
         self.routes: dict[Pair, Route] = {}
         self.links: set[ServerLink] = set()
         self.waitingBytes = 0
+        self._sweepAt = SWEEP_AT
         self.attempting = self.proving = 0
         self.stopping = False
         #: Pair → why it failed last and when, for the operator.
@@ -91,14 +95,14 @@ class Federation:
             raise StanzaError("remote-server-not-found")
         if not self.policy.allows(remote):
             raise StanzaError("remote-server-not-found", text=f"this server does not talk to {remote}")
-        if len(self.routes) >= 2 * self.policy.attempts:
-            self._sweep()
         return self.routeFor(local, remote)
 
     def routeFor(self, local: str, remote: str) -> Route:
         """The route of a pair, ours first."""
         route = self.routes.get((local, remote))
         if route is None:
+            if len(self.routes) >= self._sweepAt:
+                self._sweep()
             route = self.routes[(local, remote)] = Route(self, local, remote)
         return route
 
@@ -111,6 +115,7 @@ class Federation:
         """There are many routes: forget those that are idle."""
         for route in list(self.routes.values()):
             self.forgetIdle(route)
+        self._sweepAt = max(SWEEP_AT, 2 * len(self.routes))
 
     def isOurs(self, domain: str) -> bool:
         """Whether a domain is served here."""
@@ -123,6 +128,10 @@ class Federation:
         for link in self.links:
             if link.outgoing and link.remote == remote and (link.dialback or (local, remote) in link.carries):
                 return succeed(link)
+        return self.open(local, remote)
+
+    def open(self, local: str, remote: str) -> Deferred[ServerLink]:
+        """A new stream to a server."""
         if self.attempting >= self.policy.attempts:
             return fail(Unreachable("too many servers are being tried at the same time"))
         self.attempting += 1
@@ -140,6 +149,8 @@ class Federation:
 
     def failed(self, route: Route, error: Unreachable) -> None:
         """An attempt has come to nothing."""
+        if self.stopping:
+            return
         self._remember((route.local, route.remote), error.reason)
         log.info("{local} cannot reach {remote}: {reason}",
                  local=route.local, remote=route.remote, reason=error.reason)  # fmt: skip
@@ -180,7 +191,7 @@ class Federation:
                 self.routeFor(*pair).putBack(mine)
         for pair in link.carries:
             route = self.routes.get(pair)
-            if route is not None and route.link is link:
+            if route is not None and (route.link is link or route.link is None):
                 route.lost(link.reason)
 
     # -- streams of others that may be resumed -----------------------------------------------------------
@@ -252,7 +263,8 @@ class Federation:
     def stop(self) -> None:
         """The server stops: what waits goes back to its senders."""
         self.stopping = True
-        for route in list(self.routes.values()):
+        routes, self.routes = list(self.routes.values()), {}
+        for route in routes:
             route.stop(Unreachable("the server stops"))
         for link in list(self.links):
             link.disconnect()

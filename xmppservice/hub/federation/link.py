@@ -53,24 +53,26 @@ IDLE_LOOKS = 3
 class ServerLink(Origin):
     """One stream between servers.
 
-    `outgoing`: we have opened it. `dialback`: pairs can be proved on it. `how` says for each pair, whichever the
-    direction, how it was authenticated.
+    `local` is the domain of ours that has opened it, "" if the other server has; `outgoing`: we have. `dialback`: pairs
+    can be proved on it. `how` says for each pair, whichever the direction, how it was authenticated.
     """
 
     __slots__ = (
         "_looks", "_seen", "_unsent", "accepts", "asked", "bidi", "carries", "dialback", "federation", "how",
-        "identity", "jid", "managed", "outgoing", "queue", "questions", "reason", "received", "remote", "sent", "since",
+        "identity", "jid", "local", "managed", "outgoing", "queue", "questions", "reason", "received", "remote", "sent",
+        "since",
     )  # fmt: skip
 
     def __init__(
-        self, federation: Federation, stream: IStream, identity: IIdentity, remote: str, outgoing: bool
+        self, federation: Federation, stream: IStream, identity: IIdentity, remote: str, local: str = ""
     ) -> None:
         super().__init__(stream, federation.store)
         self.federation = federation
         self.identity = identity
         self.remote = remote
         self.jid = JID.of("", remote or "unknown.invalid")
-        self.outgoing = outgoing
+        self.local = local
+        self.outgoing = local != ""
         self.since = federation.clock.now()
         self.bidi = self.dialback = False
         self.carries: set[Pair] = set()

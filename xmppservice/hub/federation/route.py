@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
@@ -38,8 +38,8 @@ class Route:
     """One pair of domains, ours first. `reason` is why the last attempt failed, "" if it did not."""
 
     __slots__ = (
-        "_attempt", "_federation", "_hopes", "_size", "_timer", "_waiting", "condition", "failures", "link", "local",
-        "pausedUntil", "reason", "remote", "suspension",
+        "_attempt", "_federation", "_hopes", "_proving", "_size", "_timer", "_waiting", "condition", "failures", "link",
+        "local", "pausedUntil", "reason", "remote", "suspension",
     )  # fmt: skip
 
     def __init__(self, federation: Federation, local: str, remote: str) -> None:
@@ -54,6 +54,8 @@ class Route:
         self._waiting: deque[tuple[bytes, Transit, float]] = deque()
         self._size = 0
         self._attempt: Deferred[ServerLink] | None = None
+        #: The stream of an attempt that now waits for the other server to accept us.
+        self._proving: ServerLink | None = None
         #: Who waits for a stream to that server, whoever may send on it.
         self._hopes: list[Deferred[ServerLink]] = []
         self._timer: IDelayedCall | None = None
@@ -117,6 +119,10 @@ class Route:
 
     def stream(self) -> Deferred[ServerLink]:
         """A stream to that server that we have opened, whoever may send on it; fails with `Unreachable`."""
+        proving = self._proving
+        if proving is not None and not proving.ended:
+            # Before it accepts us, the other server may wait for this very question.
+            return succeed(proving)
         hope: Deferred[ServerLink] = Deferred()
         self._hopes.append(hope)
         self._start()
@@ -133,24 +139,38 @@ class Route:
         hopes, self._hopes = self._hopes, []
         for hope in hopes:
             hope.callback(link)
-        if not self._waiting:
+        if not self._waiting and self.suspension is None:
             self._attempt = None
             return None
+        self._proving = link
+        proof = self._proveOn(link)
+        if link.local != self.local:
+            # Opened for another domain of ours: where that is not enough, ours may do on a stream of its own.
+            proof.addErrback(self._alone)
+        return proof
+
+    def _proveOn(self, link: ServerLink) -> Deferred[None]:
         return link.prove(self.local, self.remote).addCallback(lambda _: self._proved(link))
 
+    def _alone(self, failure: Failure) -> Deferred[None]:
+        failure.trap(Unreachable)
+        return self._federation.open(self.local, self.remote).addCallback(self._proveOn)
+
     def _proved(self, link: ServerLink) -> None:
-        self._attempt = None
+        self._attempt = self._proving = None
         link.begin(self)
 
     def use(self, link: ServerLink) -> None:
         """From now on this link carries the pair; what waits goes first."""
-        if self.link is not None or link.ended:
-            return
-        self.link = link
-        self._cancel()
-        self.failures, self.pausedUntil, self.reason, self.condition = 0, 0.0, "", ""
+        if self.link is None:
+            if link.ended:
+                self.lost(link.reason)
+                return
+            self.link = link
+            self._cancel()
+            self.failures, self.pausedUntil, self.reason, self.condition = 0, 0.0, "", ""
         for data, transit in self._takeAll():
-            link.carry(data, transit)
+            self.link.carry(data, transit)
 
     def lost(self, reason: str) -> None:
         """The link is gone: what waits needs another one."""
@@ -163,7 +183,7 @@ class Route:
 
     def _failed(self, failure: Failure) -> None:
         """The attempt came to nothing."""
-        self._attempt = None
+        self._attempt = self._proving = None
         error = failure.value
         if isinstance(error, CancelledError):
             error = Unreachable("no answer within the time")
@@ -185,13 +205,22 @@ class Route:
         longest = min(policy.longestPause, FIRST_PAUSE * 2.0 ** min(self.failures - 1, 20))
         # Not all at the same time, when many became unreachable together.
         pause = longest * (0.75 + secrets.randbelow(250) / 1000)
-        left = self._waiting[0][2] + policy.queueTime - now if self._waiting else 0.0
+        left = self._oldest(now) + policy.queueTime - now
         if left > 0 and not lasting:
             self._timer = federation.clock.callLater(min(pause, left), self._again)
             return
         self.pausedUntil = now + pause
         self._dropSuspension()
         self.bounce()
+
+    def _oldest(self, now: float) -> float:
+        """Since when something waits; long ago if nothing does."""
+        since = [now - self._federation.policy.queueTime]
+        if self._waiting:
+            since.append(self._waiting[0][2])
+        if self.suspension is not None:
+            since.append(self.suspension.since)
+        return max(since)
 
     def _again(self) -> None:
         self._timer = None
