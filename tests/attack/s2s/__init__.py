@@ -1,0 +1,1 @@
+"""Other servers attack: streams in both directions, dialback, certificates, and DNS."""
