@@ -82,6 +82,15 @@ class UnacknowledgedTests(SynchronousTestCase):
         self.assertEqual(self.arrived(), 2)
         self.assertEqual(self.alice.take(), [])
 
+    def test_anAnswerThatCoversNothingIsAskedForAgain(self) -> None:
+        """Else nobody would ask, because no stanza goes out any more."""
+        self.write(LIMIT + 2)
+        self.stream.received.clear()
+        self.link.receive(Element(ns.SM, "a", {"h": "0"}))
+        self.assertEqual(self.stream.received, [])
+        self.write(2)
+        self.assertEqual([element.name for element in self.stream.received], ["r"])
+
     def test_whoAcknowledgesNothingIsGivenUp(self) -> None:
         """The stream of a server that does not count is ended; slow progress is enough to keep it."""
         self.write(LIMIT + 2)

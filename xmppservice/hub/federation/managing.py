@@ -242,6 +242,10 @@ def _tooMuch(link: ServerLink, state: Management, transit: Transit) -> None:
     if now - state.fullSince > link.federation.policy.answerTime and not link.ended:
         link.reason = "it does not acknowledge what it gets"
         link.disconnect(StreamError("resource-constraint", "too many unacknowledged stanzas"))
+    elif not state.requested:
+        # Its last answer covered nothing new, and no stanza will ask again.
+        state.requested = True
+        _send(link, REQUEST)
 
 
 def _acknowledged(link: ServerLink, element: Element) -> None:
