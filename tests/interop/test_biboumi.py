@@ -127,10 +127,18 @@ def converse(alice: Talker, bert: IRCUser, room: str, channel: str) -> None:
 def test_channels(
     site: GatewaySite, irc: Ngircd, biboumi: Biboumi, bert: IRCUser, login: Callable[..., Talker]
 ) -> None:
-    """A channel as a room: found, configured, joined, spoken in, left; and all again after the gateway has died."""
+    """A gateway as a contact, a channel as a room: joined, spoken in, left; all again when the gateway has died."""
     alice = login("alice@localhost", at=site)
     alice.ask("askPing", "pong", to=GATEWAY)
     assert ["conference", "irc"] in alice.ask("discover", "features", to=GATEWAY)["identities"]
+    alice.tell("subscribe", to=GATEWAY)
+    alice.expect("presence", sender=GATEWAY, type="subscribed")
+    alice.expect("presence", sender=GATEWAY, type="available")
+    alice.expect("presence", sender=GATEWAY, type="subscribe")
+    alice.tell("approve", to=GATEWAY)
+    # It answers every presence that it gets; after its restart it asks for it by a probe.
+    alice.expect("presence", sender=GATEWAY, type="available")
+    alice.expectRoster({GATEWAY: "both"})
     settings = {"address": "127.0.0.1", "ports": str(irc.port), "tls_ports": ""}
     alice.ask("command", "commanded", to=f"{IRC}@{GATEWAY}", node="configure", **settings)
     for room, channel in ((ROOM, "#chan"), (ODD_ROOM, "#o@d")):
@@ -150,6 +158,7 @@ def test_channels(
     alice.expect("bounce", sender=ROOM, type="wait", condition="service-unavailable")
     biboumi.start()
     site.waitUntil("connected")
+    alice.expect("presence", sender=GATEWAY, type="available")
     enter(alice, bert, ROOM, "#chan")
     converse(alice, bert, ROOM, "#chan")
     alice.logout()
