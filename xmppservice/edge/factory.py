@@ -221,9 +221,13 @@ class StreamFactory(Factory):
         for driver, deadline in list(self._deadlines.items()):
             if deadline <= now:
                 self._deadlines.pop(driver, None)
-                driver.expire()
+                self.expire(driver)
         self._age()
         self._watch()
+
+    def expire(self, driver: StreamDriver) -> None:
+        """A deadline of a stream has passed."""
+        driver.expire()
 
     def _watch(self) -> None:
         """Look at the memory; where that is too much, those who have not logged in yet go first (R31)."""

@@ -34,6 +34,9 @@ from xmppservice.settings import Settings, complaint
 if TYPE_CHECKING:
     from xmppservice.server.composition import XMPPServer
 
+SETTLE = 1.5
+"""Seconds that other servers have, when ours stops, to acknowledge what they got."""
+
 KEY = "dialback"
 """Under which name the storage has the secret of our dialback keys."""
 
@@ -42,6 +45,7 @@ KEY = "dialback"
 class Plan:
     """All that the configuration says of federation, checked."""
 
+    hosts: tuple[str, ...]
     streams: StreamSettings
     federation: FederationPolicy
     policy: Policy
@@ -65,8 +69,8 @@ def plan(settings: Settings, common: StreamSettings, tls: TLSProvider | None) ->
     except ValueError as error:
         raise complaint(settings, ("s2s", "resolver"), str(error)) from None
     return Plan(
-        serverSettings(common, settings), federationPolicy(settings), streamPolicy(settings), overrides(settings),
-        refusedNetworks(settings), s2s.resolver, s2s.posh, s2s.dane, between,
+        tuple(settings.hosts), serverSettings(common, settings), federationPolicy(settings), streamPolicy(settings),
+        overrides(settings), refusedNetworks(settings), s2s.resolver, s2s.posh, s2s.dane, between,
     )  # fmt: skip
 
 
@@ -96,7 +100,7 @@ class FederationService(Service):
         self.means = Means(found, server.reactor)
         parts = (self.means.judge, found.policy, found.streams, server.reactor, found.tls, server.clients.writer)
         self.incoming = IncomingFactory(self.federation, *parts)
-        self.incoming.defaultHost = next(iter(settings.hosts))
+        self.incoming.defaultHost = found.hosts[0]
         self.outgoing = OutgoingFactory(self.federation, *parts)
         self.connector = Connector(self.means.finder, self.means.dialler, self.outgoing)
         self.federation.connector = self.connector
@@ -125,6 +129,9 @@ class FederationService(Service):
     def stopService(self) -> Deferred[Any]:
         """What waits goes back to its senders; then every stream is closed."""
         super().stopService()  # type: ignore[no-untyped-call]
+        return self.federation.settle(SETTLE).addCallback(lambda _: self._stop())
+
+    def _stop(self) -> Deferred[Any]:
         self._router.remote = None
         self.federation.stop()
         limit = self.outgoing.clock.callLater(self.outgoing.settings.closingDeadline, self.outgoing.abandon)
@@ -142,6 +149,7 @@ class FederationService(Service):
         """A reload: new streams and attempts see the difference."""
         self.federation.use(found.federation)
         self.federation.management = found.policy.management
+        self.incoming.defaultHost = found.hosts[0]
         former, self.means = self.means, Means(found, self.outgoing.clock)
         self.connector.finder, self.connector.dialler = self.means.finder, self.means.dialler
         for factory in (self.incoming, self.outgoing):

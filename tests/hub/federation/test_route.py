@@ -358,3 +358,29 @@ class EndTests(RouteCase):
         self.kit.say("9")
         self.assertTrue(link.ended)
         self.assertIsNotNone(stream.error)
+
+    def test_settling(self) -> None:
+        """A server that stops waits for the last acknowledgements, and not for ever."""
+        self.kit.say("1")
+        link, _ = self.connector.reach(managed=True)
+        over: list[object] = []
+        self.kit.federation.settle(1.5).addCallback(over.append)
+        self.kit.server.advance(0.2)
+        self.assertEqual(over, [])
+        give(link, "<a xmlns='urn:xmpp:sm:3' h='1'/>")
+        self.kit.server.advance(0.2)
+        self.assertEqual(over, [None])
+        self.kit.federation.stop()
+        self.assertEqual(self.came(), [])
+
+    def test_unproved(self) -> None:
+        """A stream that was opened for a question only is closed in peace; one that proves nothing is not."""
+        self.kit.federation.verify(OURS, THEIRS, "id", "key").addErrback(lambda _: None)
+        link, stream = self.connector.reach(authenticated=False)
+        give(link, f"<db:verify from='{THEIRS}' to='{OURS}' id='id' type='valid'/>")
+        link.expire()
+        self.assertEqual((stream.closed, stream.error), (True, None))
+        stranger, strange = self.kit.incoming()
+        stranger.expire()
+        assert strange.error is not None
+        self.assertEqual(strange.error.condition, "connection-timeout")

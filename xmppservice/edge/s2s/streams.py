@@ -17,6 +17,7 @@ from xmppservice.edge.tls import PeerCertificate, ServerTLS
 from xmppservice.edge.writer import GatheredWriter
 from xmppservice.hub.contracts.federation import IIdentity
 from xmppservice.hub.federation.domains import Federation
+from xmppservice.hub.federation.link import ServerLink
 from xmppservice.protocol.stream.s2s import Policy, Verdict
 
 
@@ -64,6 +65,14 @@ class ServerFactory(StreamFactory):
 
     def bound(self, driver: StreamDriver) -> None:
         """A link is there, but perhaps nothing has been proved on it: the deadline stays until `admitted`."""
+
+    def expire(self, driver: StreamDriver) -> None:
+        """See `StreamFactory.expire`."""
+        link = driver.session
+        if isinstance(link, ServerLink):
+            link.expire()
+        else:
+            super().expire(driver)
 
     def certifiedName(self, domain: str) -> str:
         """The host whose certificate stands for one of our domains: its own, else that of the host above it."""

@@ -41,6 +41,7 @@ REMEMBERED = 1000
 SWEEP_AT = 1000
 
 _HELD_LOOK = 0.25
+_SETTLE_LOOK = 0.05
 
 
 class Federation:
@@ -259,6 +260,22 @@ class Federation:
                 link.disconnect()
         for pair in [pair for pair in self.routes if pair[0] == domain]:
             self.routes.pop(pair).stop(Unreachable(f"{domain} is not served here any more"))
+
+    def settle(self, seconds: float) -> Deferred[None]:
+        """The server is about to stop: nothing new goes out, and what is under way has so long to be acknowledged."""
+        self.stopping = True
+        until, settled = self.clock.seconds() + seconds, Deferred[None]()
+        for link in self.links:
+            managing.probe(link)
+
+        def look() -> None:
+            if self.clock.seconds() >= until or not any(link.pending for link in self.links):
+                settled.callback(None)
+            else:
+                self.clock.callLater(_SETTLE_LOOK, look)
+
+        look()
+        return settled
 
     def stop(self) -> None:
         """The server stops: what waits goes back to its senders."""

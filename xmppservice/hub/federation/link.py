@@ -200,10 +200,9 @@ class ServerLink(Origin):
 
     def reply(self, stanza: Element) -> None:
         """See `Origin.reply`: answers go the way of all stanzas, over the stream that carries their pair."""
-        to = JID.parse(stanza.attrs["to"]).domain
-        home = next((home for pair, home in self.accepts.items() if pair[0] == to), None)
-        if home is not None:
-            home.send(stanza)
+        pair = (JID.parse(stanza.attrs["to"]).domain, JID.parse(stanza.attrs["from"]).domain)
+        home = self.accepts.get(pair) or self.federation.router.homeOf(pair[1])
+        home.send(stanza)
 
     def carry(self, data: bytes, transit: Transit) -> None:
         """Send a stanza; a message is settled when the kernel has it, or the other server with XEP-0198."""
@@ -250,6 +249,20 @@ class ServerLink(Origin):
             self.disconnect()
             return False
         return managing.probe(self)
+
+    @property
+    def pending(self) -> bool:
+        """Whether messages are under way of which we do not know that they have arrived."""
+        return bool(self._unsent or self.queue)
+
+    def expire(self) -> None:
+        """The time for a proof is over. A stream that was opened to ask about somebody else's is closed in peace."""
+        if self.outgoing and not self.asked and not self.questions:
+            self.reason = "nobody used it"
+            self.disconnect()
+        else:
+            self.reason = "nothing was proved within the time"
+            self.disconnect(StreamError("connection-timeout"))
 
     def prepareShutdown(self) -> None:
         """`IClosingSession.prepareShutdown`: the last acknowledgement."""
