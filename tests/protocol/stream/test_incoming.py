@@ -10,7 +10,7 @@ from tests.protocol.stream.test_machine import assertFailed, kinds, sent
 from xmppservice.protocol.errors import StreamError
 from xmppservice.protocol.stream import events
 from xmppservice.protocol.stream.base import State
-from xmppservice.protocol.stream.incoming import FAULTS, TABLE, IncomingMachine, Input, classify
+from xmppservice.protocol.stream.incoming import FAULTS, TABLE, IncomingMachine, Input
 from xmppservice.protocol.stream.roles import OPTIONAL, REQUIRED
 from xmppservice.protocol.stream.s2s import Policy, Verdict
 from xmppservice.wire import ns
@@ -105,7 +105,7 @@ def _in(state: State) -> IncomingMachine:
 def test_everyCell(state: State, kind: Input) -> None:
     """No state × input is left to chance; what is a fault ends the stream."""
     item = ITEMS[kind]
-    assert classify(item) is kind
+    assert IncomingMachine.classify(item) is kind
     stream = _in(state)
     asks = stream.receive(item)
     assert stream.state is OUTCOMES[state].get(kind, State.CLOSED)

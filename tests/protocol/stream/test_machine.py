@@ -15,7 +15,7 @@ from xmppservice.protocol.sasl.credentials import PlainCredentials, ScramCredent
 from xmppservice.protocol.sasl.registry import MECHANISMS
 from xmppservice.protocol.stream import events
 from xmppservice.protocol.stream.base import State
-from xmppservice.protocol.stream.machine import FAULTS, TABLE, Input, StreamMachine, classify
+from xmppservice.protocol.stream.machine import FAULTS, TABLE, Input, StreamMachine
 from xmppservice.protocol.stream.roles import ABSENT, OPTIONAL, REQUIRED, StreamLimits
 from xmppservice.wire import ns
 from xmppservice.wire.element import Element
@@ -194,7 +194,7 @@ class TestTable:
     )
     def test_classify(self, item: object, kind: Input) -> None:
         """Items become inputs by namespace and name."""
-        assert classify(item) is kind
+        assert StreamMachine.classify(item) is kind
 
 
 STANZA = Element(ns.CLIENT, "message")

@@ -8,7 +8,7 @@ import pytest
 
 from tests.protocol.stream.test_machine import assertFailed, kinds, sent
 from xmppservice.protocol.stream.base import State
-from xmppservice.protocol.stream.outgoing import FAULTS, TABLE, Input, OutgoingMachine, classify, describe
+from xmppservice.protocol.stream.outgoing import FAULTS, TABLE, Input, OutgoingMachine, describe
 from xmppservice.protocol.stream.roles import OPTIONAL, REQUIRED
 from xmppservice.protocol.stream.s2s import Policy, Verdict
 from xmppservice.wire import ns
@@ -105,7 +105,7 @@ def _in(state: State) -> OutgoingMachine:
 @pytest.mark.parametrize("kind", list(Input))
 def test_everyCell(state: State, kind: Input) -> None:
     """No state × input is left to chance; whatever ends a stream leaves a reason."""
-    assert classify(ITEMS[kind]) is kind
+    assert OutgoingMachine.classify(ITEMS[kind]) is kind
     stream = _in(state)
     asks = stream.receive(ITEMS[kind])
     assert stream.state is OUTCOMES[state].get(kind, State.CLOSED)

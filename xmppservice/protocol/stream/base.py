@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable, Mapping
 from enum import Enum, auto
+from typing import Any, ClassVar
 
 from xmppservice.protocol.errors import SASLFailure, StreamError
 from xmppservice.protocol.jid import JID
@@ -12,7 +14,7 @@ from xmppservice.protocol.stream.events import Ask
 from xmppservice.protocol.stream.framing import TCP, Framing
 from xmppservice.wire import ns
 from xmppservice.wire.element import Element
-from xmppservice.wire.parser import ParseError, StreamHeader
+from xmppservice.wire.parser import ParseError, StreamEnd, StreamHeader
 
 
 class State(Enum):
@@ -78,6 +80,47 @@ class StreamBase:
         data = b"" if self._headerSent else self._header(None)
         self.state = State.CLOSED
         return [events.Send(data + self._framing.footer()), events.Close(expected)]
+
+
+class TableMachine(StreamBase):
+    """A machine that is a table: state × kind of input → the method that takes it.
+
+    `kinds` is an enumeration of the inputs, with HEADER, END, ERROR and UNKNOWN among them; `inputs` says which of
+    them an element is, by namespace and name. What `table` has no entry for is in `faults`. While the machine is in one
+    of the states of `deaf`, it waits for an answer, or its work is done, and no input may reach it.
+    """
+
+    __slots__ = ()
+
+    kinds: ClassVar[Any]
+    inputs: ClassVar[Mapping[tuple[str, str], Any]]
+    table: ClassVar[Mapping[State, Mapping[Any, str]]]
+    faults: ClassVar[Mapping[Any, str]]
+    deaf: ClassVar[frozenset[State]] = frozenset({State.DECIDING, State.BOUND})
+
+    @classmethod
+    def classify(cls, item: object) -> Any:
+        """What kind of input an item of the parser is."""
+        if isinstance(item, Element):
+            return cls.inputs.get((item.ns, item.name), cls.kinds.UNKNOWN)
+        if isinstance(item, StreamHeader):
+            return cls.kinds.HEADER
+        return cls.kinds.END if isinstance(item, StreamEnd) else cls.kinds.ERROR
+
+    def receive(self, item: object) -> list[Ask]:
+        """See `StreamBase.receive`."""
+        if self.state is State.CLOSED:
+            return []
+        if self.state in self.deaf:
+            raise RuntimeError(f"no input may reach the machine while it is {self.state.name}")
+        return self._take(self.classify(item), item)
+
+    def _take(self, kind: Any, item: object) -> list[Ask]:
+        taker: Callable[[object], list[Ask]] = getattr(self, self.table[self.state].get(kind) or self.faults[kind])
+        return taker(item)
+
+    def _secondHeader(self, header: StreamHeader) -> list[Ask]:
+        return self.fail(secondHeader())
 
 
 def parseFailure(error: ParseError) -> StreamError:

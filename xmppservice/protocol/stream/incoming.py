@@ -16,7 +16,7 @@ from xmppservice.protocol.errors import SASLFailure, StanzaError, StreamError
 from xmppservice.protocol.jid import JID, InvalidJID, prepareDomain
 from xmppservice.protocol.sasl.encoding import decodeBase64, initialResponse
 from xmppservice.protocol.stream import events
-from xmppservice.protocol.stream.base import State, StreamBase, characters, checkHeader, secondHeader
+from xmppservice.protocol.stream.base import State, TableMachine, characters, checkHeader
 from xmppservice.protocol.stream.events import Ask
 from xmppservice.protocol.stream.roles import REQUIRED, limitsFeature, mechanismsFeature
 from xmppservice.protocol.stream.s2s import (
@@ -31,7 +31,7 @@ from xmppservice.protocol.stream.s2s import (
 )
 from xmppservice.wire import ns
 from xmppservice.wire.element import Element
-from xmppservice.wire.parser import StreamEnd, StreamHeader
+from xmppservice.wire.parser import StreamHeader
 from xmppservice.wire.serializer import serialize
 
 
@@ -93,22 +93,16 @@ FAULTS: dict[Input, str] = {
 """Input → what is done with it in states that do not expect it."""
 
 
-def classify(item: object) -> Input:
-    """What kind of input an item of the parser is."""
-    if isinstance(item, Element):
-        return _INPUTS.get((item.ns, item.name), Input.UNKNOWN)
-    if isinstance(item, StreamHeader):
-        return Input.HEADER
-    return Input.END if isinstance(item, StreamEnd) else Input.ERROR
-
-
-class IncomingMachine(StreamBase):
+class IncomingMachine(TableMachine):
     """One stream of another server, seen from us, until it has its link.
 
     `isOurs` says whether a domain is served here, `allows` whether we speak to one that is not; `defaultHost` names us
     in answers to headers that name nobody we know. `local` and `remote` are what the header says, `remote` "" if it
     says nothing. `authenticated`: by SASL, as `remote`.
     """
+
+    kinds, inputs, table, faults = Input, _INPUTS, TABLE, FAULTS
+    deaf = frozenset({State.DECIDING, State.SECURING, State.BOUND})
 
     __slots__ = (
         "_allows", "_isOurs", "_policy", "_tries", "authenticated", "bidi", "defaultHost", "local", "remote", "verdict",
@@ -128,16 +122,6 @@ class IncomingMachine(StreamBase):
         #: Whether the peer wants to be sent stanzas on this stream too (XEP-0288).
         self.bidi = False
         self.verdict = NO_CERTIFICATE
-
-    def receive(self, item: object) -> list[Ask]:
-        """See `StreamBase.receive`."""
-        if self.state is State.CLOSED:
-            return []
-        if self.state in (State.DECIDING, State.SECURING, State.BOUND):
-            raise RuntimeError(f"no input may reach the machine while it is {self.state.name}")
-        kind = classify(item)
-        taker: Callable[[object], list[Ask]] = getattr(self, TABLE[self.state].get(kind) or FAULTS[kind])
-        return taker(item)
 
     # -- headers --------------------------------------------------------------------------
 
@@ -319,9 +303,6 @@ class IncomingMachine(StreamBase):
         return []
 
     # -- faults of the peer -------------------------------------------------------------------
-
-    def _secondHeader(self, header: StreamHeader) -> list[Ask]:
-        return self.fail(secondHeader())
 
     def _notAuthorized(self, element: Element) -> list[Ask]:
         return self.fail(StreamError("not-authorized"))

@@ -33,14 +33,14 @@ from xmppservice.protocol.sasl.registry import mechanismFor
 from xmppservice.protocol.sasl.steps import Challenge, Credentials, NeedSecrets, Step
 from xmppservice.protocol.stanza import errorFor, resultFor
 from xmppservice.protocol.stream import events
-from xmppservice.protocol.stream.base import State, StreamBase, characters, checkHeader, secondHeader
+from xmppservice.protocol.stream.base import State, TableMachine, characters, checkHeader
 from xmppservice.protocol.stream.events import Ask
 from xmppservice.protocol.stream.framing import TCP, Framing
 from xmppservice.protocol.stream.resume import parseCount
 from xmppservice.protocol.stream.roles import C2S, REQUIRED, HostFacts, Role, StreamLimits, limitsFeature
 from xmppservice.wire import ns
 from xmppservice.wire.element import Element
-from xmppservice.wire.parser import StreamEnd, StreamHeader
+from xmppservice.wire.parser import StreamHeader
 from xmppservice.wire.serializer import serialize
 
 LANGUAGE = "en"
@@ -133,26 +133,16 @@ NEEDS_TLS = frozenset({Input.REGISTER, Input.BIND, Input.RESUME, Input.MANAGE, I
 """Inputs that are a policy violation on a plain stream that must be secured first."""
 
 
-def classify(item: object) -> Input:
-    """What kind of input an item of the parser is."""
-    if isinstance(item, Element):
-        kind = _INPUTS.get((item.ns, item.name), Input.UNKNOWN)
-        if kind is Input.STANZA and item.name == "iq":
-            for child in item.elements():
-                return _IQ_INPUTS.get((child.ns, child.name), kind)
-        return kind
-    if isinstance(item, StreamHeader):
-        return Input.HEADER
-    return Input.END if isinstance(item, StreamEnd) else Input.ERROR
-
-
-class StreamMachine(StreamBase):
+class StreamMachine(TableMachine):
     """One stream, seen from the receiving entity, until it is bound.
 
     `hostFor` finds a virtual host by its prepared domain; `defaultHost` names us in answers to
     headers that name nobody we know (RFC 6120 4.9.1.3). `extras` gives the features that the
     host's modules add for the stages "auth" and "bind".
     """
+
+    kinds, inputs, table, faults = Input, _INPUTS, TABLE, FAULTS
+    deaf = frozenset({State.DECIDING, State.SECURING, State.BOUND})
 
     __slots__ = (
         "_bindTries",
@@ -202,18 +192,19 @@ class StreamMachine(StreamBase):
 
     # -- what arrives ---------------------------------------------------------------------
 
-    def receive(self, item: object) -> list[Ask]:
-        """Take one item of the parser; returns what is to be done, in order."""
-        if self.state is State.CLOSED:
-            return []
-        if self.state in (State.DECIDING, State.SECURING, State.BOUND):
-            raise RuntimeError(f"no input may reach the machine while it is {self.state.name}")
-        kind = classify(item)
+    @classmethod
+    def classify(cls, item: object) -> Input:
+        """See `TableMachine.classify`; of an IQ it depends on what is in it."""
+        kind: Input = super().classify(item)
+        if kind is Input.STANZA and isinstance(item, Element) and item.name == "iq":
+            for child in item.elements():
+                return _IQ_INPUTS.get((child.ns, child.name), kind)
+        return kind
+
+    def _take(self, kind: Input, item: object) -> list[Ask]:
         if kind in NEEDS_TLS and self._mustSecure():
             return self.fail(StreamError("policy-violation", "TLS is required first"))
-        name = TABLE[self.state].get(kind) or FAULTS[kind]
-        taker: Callable[[object], list[Ask]] = getattr(self, name)
-        return taker(item)
+        return super()._take(kind, item)
 
     def _mustSecure(self) -> bool:
         return self.host is not None and self.host.tls == REQUIRED and not self.secure
@@ -515,9 +506,6 @@ class StreamMachine(StreamBase):
         return element
 
     # -- faults of the peer ---------------------------------------------------------------
-
-    def _secondHeader(self, header: StreamHeader) -> list[Ask]:
-        return self.fail(secondHeader())
 
     def _notAuthorized(self, element: Element) -> list[Ask]:
         return self.fail(StreamError("not-authorized"))

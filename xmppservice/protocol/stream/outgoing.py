@@ -10,19 +10,18 @@ What goes wrong is not our fault and not answered by more than a stream error; `
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from enum import Enum, auto
 
 from xmppservice.protocol.errors import StreamError
 from xmppservice.protocol.sasl.encoding import encodeSuccess
 from xmppservice.protocol.stream import events
-from xmppservice.protocol.stream.base import State, StreamBase, checkHeader, secondHeader
+from xmppservice.protocol.stream.base import State, TableMachine, checkHeader
 from xmppservice.protocol.stream.events import Ask
 from xmppservice.protocol.stream.roles import REQUIRED
 from xmppservice.protocol.stream.s2s import EXTERNAL, NO_CERTIFICATE, Policy, Verdict, headerAttributes
 from xmppservice.wire import ns
 from xmppservice.wire.element import Element
-from xmppservice.wire.parser import ParseError, StreamEnd, StreamHeader
+from xmppservice.wire.parser import ParseError, StreamHeader
 from xmppservice.wire.serializer import serialize
 
 
@@ -79,21 +78,14 @@ FAULTS: dict[Input, str] = {
 """Input → what is done with it in states that do not expect it."""
 
 
-def classify(item: object) -> Input:
-    """What kind of input an item of the parser is."""
-    if isinstance(item, Element):
-        return _INPUTS.get((item.ns, item.name), Input.UNKNOWN)
-    if isinstance(item, StreamHeader):
-        return Input.HEADER
-    return Input.END if isinstance(item, StreamEnd) else Input.ERROR
-
-
-class OutgoingMachine(StreamBase):
+class OutgoingMachine(TableMachine):
     """One stream from `local`, which is ours, to `remote`, until it has its link.
 
     `certified`: whether we can show a certificate. `id` is that of the other server's header: keys of dialback are made
     for it. `authenticated`: the other server has accepted our certificate for `local`.
     """
+
+    kinds, inputs, table, faults = Input, _INPUTS, TABLE, FAULTS
 
     __slots__ = (
         "_certified", "_policy", "_tried", "authenticated", "bidi", "dialback", "local", "management", "reason",
@@ -120,16 +112,6 @@ class OutgoingMachine(StreamBase):
     def _header(self, header: StreamHeader | None) -> bytes:
         self._headerSent = True
         return self._framing.header(ns.SERVER, headerAttributes(self.local, self.remote))
-
-    def receive(self, item: object) -> list[Ask]:
-        """See `StreamBase.receive`."""
-        if self.state is State.CLOSED:
-            return []
-        if self.state in (State.DECIDING, State.BOUND):
-            raise RuntimeError(f"no input may reach the machine while it is {self.state.name}")
-        kind = classify(item)
-        taker: Callable[[object], list[Ask]] = getattr(self, TABLE[self.state].get(kind) or FAULTS[kind])
-        return taker(item)
 
     def fail(self, error: StreamError, header: StreamHeader | None = None) -> list[Ask]:
         """See `StreamBase.fail`; also remembers the reason."""
@@ -268,9 +250,6 @@ class OutgoingMachine(StreamBase):
     def _parseError(self, error: ParseError) -> list[Ask]:
         self.reason = f"what it sends is no XMPP: {error.condition}"
         return super()._parseError(error)
-
-    def _secondHeader(self, header: StreamHeader) -> list[Ask]:
-        return self.fail(secondHeader())
 
     def _outOfPlace(self, element: Element) -> list[Ask]:
         return self.fail(StreamError("unsupported-stanza-type", f"it sent <{element.name[:40]}/> out of place"))
