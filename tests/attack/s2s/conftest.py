@@ -17,7 +17,7 @@ from tests.attack.s2s.zone import ZONE, targets
 from tests.attack.servers.federating import FederatingServer, Town
 from tests.dns import serving
 
-_USERS = 60
+_USERS = 6
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -82,23 +82,13 @@ def neighbours(town: Town) -> Iterator[Callable[[], RawServer]]:
         server.close()
 
 
-@pytest.fixture(scope="session")
-def accounts() -> dict[FederatingServer, Iterator[str]]:
-    """Which accounts of each server are still unused."""
-    return {}
-
-
 @pytest.fixture
-def clients(
-    server: FederatingServer, accounts: dict[FederatingServer, Iterator[str]]
-) -> Iterator[Callable[..., RawClient]]:
-    """Logs in as a fresh account of a server, by default of the strict one; all are closed in the end."""
+def clients(server: FederatingServer) -> Iterator[Callable[..., RawClient]]:
+    """Logs in at a server, by default the strict one, with accounts in turn; all are closed in the end."""
     made: list[RawClient] = []
 
     def login(at: FederatingServer | None = None) -> RawClient:
-        where = at or server
-        fresh = accounts.setdefault(where, iter([f"user{number}" for number in range(2, _USERS + 1)]))
-        client = where.login(next(fresh))
+        client = (at or server).login(f"user{2 + len(made) % (_USERS - 1)}")
         made.append(client)
         client.available()
         return client

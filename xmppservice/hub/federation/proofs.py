@@ -156,7 +156,7 @@ def _judge(link: ServerLink, asked: Dialback) -> None:
         refusal = StanzaError("item-not-found")
     elif not federation.policy.allows(sender):
         refusal = StanzaError("policy-violation", type="cancel", text="we do not federate with this domain")
-    elif len(link.accepts) >= federation.policy.pairs or federation.proving >= federation.policy.proofs:
+    elif len(link.accepts) >= federation.policy.pairs or _tooMany(link):
         refusal = StanzaError("resource-constraint", text="too many pairs of domains")
     if refusal is not None:
         _send(link, asked.answer(ERROR, refusal))
@@ -166,14 +166,25 @@ def _judge(link: ServerLink, asked: Dialback) -> None:
         _prove(link, asked)
 
 
+def _tooMany(link: ServerLink) -> bool:
+    """Whether as many proofs are under way as may be, or as one address may have (hardening D11)."""
+    federation, policy = link.federation, link.federation.policy
+    address = "" if link.stream is None else link.stream.peer
+    return federation.proving >= policy.proofs or federation.provers[address] >= policy.proofsEach
+
+
 def _prove(link: ServerLink, asked: Dialback) -> None:
     """Look at the certificate if one is needed, then ask the authoritative server."""
-    federation = link.federation
+    federation, address = link.federation, "" if link.stream is None else link.stream.peer
     federation.proving += 1
+    federation.provers[address] += 1
     done = Deferred.fromCoroutine(_inquire(link, asked))
 
     def over(outcome: Any) -> None:
         federation.proving -= 1
+        federation.provers[address] -= 1
+        if not federation.provers[address]:
+            del federation.provers[address]
         if isinstance(outcome, Failure):
             error = outcome.value
             if not isinstance(error, StanzaError):
