@@ -1,0 +1,1 @@
+"""Federation with other people's servers: Debian's Prosody and ejabberd as private instances, and a name server."""
