@@ -254,5 +254,5 @@ def _allAccounted(sent: set[str], sender: RawClient, recipient: RawClient) -> No
     while missing and time.monotonic() < deadline:
         for client in (sender, recipient):
             while (item := until(client, lambda item: item.get("id") in missing, 0.1)) is not None:
-                missing.discardX
+                missing.discard(item.get("id") or "")
     assert not missing, f"neither arrived nor bounced: {sorted(missing)}"
