@@ -8,11 +8,17 @@ count that may be told to the peer ends just below the first open mark.
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from xmppservice.hub.contracts.storage import IStore
     from xmppservice.hub.transit import Transit
+
+#: Seconds that an ``<r/>`` may wait for commits before it gets the count as it stands.
+ANSWER_DEADLINE: Final = 1.0
+
+#: How many ``<r/>`` of one peer are held one by one.
+HELD_LIMIT: Final = 64
 
 
 class AckLedger:
@@ -46,3 +52,51 @@ class AckLedger:
         """The peer was told `count` on resumption and sends everything after it again."""
         self.handled = count
         self._marks.clear()
+
+
+class HeldAnswers:
+    """The ``<r/>`` of one peer that cannot be answered in full yet."""
+
+    __slots__ = ("_counts", "_deadline")
+
+    def __init__(self) -> None:
+        #: The counts that answers must reach, oldest first, and when the first of them is due anyway.
+        self._counts: list[int] = []
+        self._deadline = 0.0
+
+    def __bool__(self) -> bool:
+        """Whether any is held."""
+        return bool(self._counts)
+
+    def hold(self, ledger: AckLedger, now: float) -> bool:
+        """``<r/>``: hold its answer unless all that came before it is committed; whether it is held."""
+        if ledger.settled() == ledger.handled:
+            return False
+        if len(self._counts) == HELD_LIMIT:
+            # The newest takes the place of the one before it, whose stanzas its answer covers.
+            self._counts.pop()
+        deadline = now + ANSWER_DEADLINE
+        # Those that have waited for their time are answered again when the rest is committed.
+        self._deadline = min(self._deadline, deadline) if self._counts else deadline
+        self._counts.append(ledger.handled)
+        return True
+
+    def due(self, ledger: AckLedger, now: float) -> bool:
+        """After a commit, or once a while: whether the peer is to be told the count now."""
+        if not self._counts:
+            return False
+        count = ledger.settled()
+        if count >= self._counts[0]:
+            # One answer covers all requests that the commit has reached.
+            self._counts = [wanted for wanted in self._counts if wanted > count]
+            self._deadline = now + ANSWER_DEADLINE
+            return True
+        if now >= self._deadline:
+            # The peer gets what is true now, and another answer when the rest is committed.
+            self._deadline = float("inf")
+            return True
+        return False
+
+    def clear(self) -> None:
+        """They were answered otherwise."""
+        self._counts.clear()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import attrs
 from twisted.internet.defer import Deferred
 
-from xmppservice.hub.acknowledge import AckLedger
+from xmppservice.hub.acknowledge import ANSWER_DEADLINE, AckLedger, HeldAnswers
 from xmppservice.hub.contracts.stream import ResumeFailed
 from xmppservice.hub.unsettled import Unsettled
 from xmppservice.protocol.errors import StreamError
@@ -33,12 +33,6 @@ if TYPE_CHECKING:
 
 REQUEST = b"<r xmlns='urn:xmpp:sm:3'/>"
 
-#: Seconds that an ``<r/>`` may wait for commits before it gets the count as it stands.
-ANSWER_DEADLINE = 1.0
-
-#: How many ``<r/>`` of one peer are held one by one.
-HELD_LIMIT = 64
-
 
 @attrs.frozen
 class Resumption:
@@ -53,7 +47,7 @@ class Resumption:
 class Management:
     """The state of one session's stream management beside its queue and ledger."""
 
-    __slots__ = ("deadline", "held", "requested", "seconds", "told", "token")
+    __slots__ = ("held", "requested", "seconds", "told", "token")
 
     def __init__(self, token: str, seconds: int) -> None:
         self.token = token
@@ -61,9 +55,7 @@ class Management:
         self.seconds = seconds
         #: An ``<r/>`` of ours is under way.
         self.requested = False
-        #: The counts that held answers must reach, oldest first.
-        self.held: list[int] = []
-        self.deadline = 0.0
+        self.held = HeldAnswers()
         #: The last count told to the peer.
         self.told = 0
 
@@ -122,19 +114,11 @@ def _enable(session: Session, element: Element) -> None:
 def _request(session: Session) -> None:
     """``<r/>``: answer when all that came before it is committed."""
     assert session.ledger is not None and session.management is not None
-    if session.ledger.settled() == session.ledger.handled:
-        _answer(session)
-        return
-    state, host = session.management, session.account.host
-    if len(state.held) == HELD_LIMIT:
-        # The newest takes the place of the one before it, whose stanzas its answer covers.
-        state.held.pop()
-    deadline = host.clock.seconds() + ANSWER_DEADLINE
-    # Those that have waited for their time are answered again when the rest is committed.
-    state.deadline = min(state.deadline, deadline) if state.held else deadline
-    state.held.append(session.ledger.handled)
-    if len(state.held) == 1:
+    host = session.account.host
+    if session.management.held.hold(session.ledger, host.clock.seconds()):
         host.holdAnswer(session)
+    else:
+        _answer(session)
 
 
 def _answer(session: Session) -> None:
@@ -148,20 +132,11 @@ def _answer(session: Session) -> None:
 def answerHeld(session: Session, now: float) -> bool:
     """After a commit, or once a while: True when nothing is held for this session any more."""
     state, ledger = session.management, session.ledger
-    if session.ended or state is None or ledger is None or not state.held:
+    if session.ended or state is None or ledger is None:
         return True
-    count = ledger.settled()
-    if count >= state.held[0]:
-        # One answer covers all requests that the commit has reached.
-        state.held = [wanted for wanted in state.held if wanted > count]
-        state.deadline = now + ANSWER_DEADLINE
+    if state.held.due(ledger, now):
         _answer(session)
-        return not state.held
-    if now >= state.deadline:
-        # The peer gets what is true now, and another answer when the rest is committed.
-        state.deadline = float("inf")
-        _answer(session)
-    return False
+    return not state.held
 
 
 def settled(session: Session) -> None:

@@ -5,7 +5,8 @@ we send until it is acknowledged. If the stream breaks, the queue of a stream th
 `Suspension` of its route, and the next stream resumes it; where that fails, and with several pairs, what was not
 acknowledged is sent again, so a stanza may come twice but never not at all. On a stream that the other server has
 opened we count what we have handled; a count is told when what it covers is committed, as to clients
-(`hub.management`). Such a stream can be resumed unless it is used in both directions.
+(`hub.management`). Such a stream can be resumed unless it is used in both directions; then we send on it as soon as
+the other server has enabled it, or does not want to.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING
 
-from xmppservice.hub.acknowledge import AckLedger
+from xmppservice.hub.acknowledge import AckLedger, HeldAnswers
 from xmppservice.hub.federation.route import Parcel, giveBack
-from xmppservice.hub.management import ANSWER_DEADLINE, HELD_LIMIT, REQUEST
+from xmppservice.hub.management import REQUEST
 from xmppservice.protocol.errors import StanzaError, StreamError
 from xmppservice.protocol.stream.resume import MODULUS, HandledCountTooHigh, ResumeQueue, parseCount
 from xmppservice.wire import ns
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from xmppservice.hub.federation.link import ServerLink
     from xmppservice.hub.federation.route import Route
     from xmppservice.hub.transit import Transit
-
 
 class Suspension:
     """What is left of a stream that we had opened: its token, and what was not acknowledged."""
@@ -46,7 +46,7 @@ class Suspension:
 class Management:
     """The state of XEP-0198 on one link."""
 
-    __slots__ = ("deadline", "fullSince", "held", "offered", "requested", "resuming", "routes", "token")
+    __slots__ = ("fullSince", "held", "holding", "offered", "requested", "resuming", "routes", "token")
 
     def __init__(self, offered: bool = False) -> None:
         #: Whether the other server offers it (on streams that we have opened).
@@ -56,11 +56,11 @@ class Management:
         self.requested = False
         #: Since when a stanza was refused because too much is unacknowledged, with no ``<a/>`` since; 0 if none was.
         self.fullSince = 0.0
-        #: The counts that held answers must reach, oldest first, and when the first of them is due anyway.
-        self.held: list[int] = []
-        self.deadline = 0.0
+        self.held = HeldAnswers()
         #: What is being resumed, and the routes that wait for that; the first of them is whose it was.
+        #: On a stream of the other server's: whether routes wait for its <enable/>.
         self.resuming: Suspension | None = None
+        self.holding = False
         self.routes: list[Route] = []
 
 
@@ -125,14 +125,17 @@ def _expired(link: ServerLink, suspension: Suspension) -> None:
 def _enable(link: ServerLink) -> None:
     policy = link.federation.policy
     link.queue = ResumeQueue(policy.unacknowledgedBytes, policy.unacknowledged)
-    if link.bidi:
-        link.ledger = AckLedger(link.store)
     _send(link, serialize(Element(ns.SM, "enable", {"resume": "true"})))
 
 
 def _enabled(link: ServerLink, element: Element) -> None:
     assert link.managed is not None
-    if link.queue is not None and element.get("resume") in ("true", "1"):
+    if link.queue is None:
+        return
+    if link.bidi and link.ledger is None:
+        # Not earlier: what came before it the other server does not count either (XEP-0198 section 4).
+        link.ledger = AckLedger(link.store)
+    if element.get("resume") in ("true", "1"):
         link.managed.token = (element.get("id") or "")[:4096]
 
 
@@ -309,7 +312,7 @@ def _offeredTo(link: ServerLink, element: Element) -> None:
 def _enableFor(link: ServerLink, element: Element) -> None:
     policy = link.federation.policy
     link.ledger = AckLedger(link.store)
-    state = link.managed = Management()
+    state = link.managed = link.managed or Management()
     answer = Element(ns.SM, "enabled")
     if link.carries:
         link.queue = ResumeQueue(policy.unacknowledgedBytes, policy.unacknowledged)
@@ -317,6 +320,7 @@ def _enableFor(link: ServerLink, element: Element) -> None:
         state.token = secrets.token_urlsafe(18)
         answer.attrs.update(id=state.token, resume="true", max=str(policy.resumption))
     _send(link, serialize(answer))
+    link.letIn()
 
 
 def _resume(link: ServerLink, element: Element) -> None:
@@ -339,17 +343,11 @@ def _resume(link: ServerLink, element: Element) -> None:
 
 def _requested(link: ServerLink) -> None:
     """``<r/>``: answer when all that came before it is committed, or with what is after a second."""
-    ledger, state = link.ledger, link.managed
-    assert ledger is not None and state is not None
-    if ledger.settled() == ledger.handled:
+    assert link.ledger is not None and link.managed is not None
+    if link.managed.held.hold(link.ledger, link.federation.clock.seconds()):
+        link.federation.holdAnswer(link)
+    else:
         _answer(link)
-        return
-    if len(state.held) == HELD_LIMIT:
-        state.held.pop()
-    deadline = link.federation.clock.seconds() + ANSWER_DEADLINE
-    state.deadline = min(state.deadline, deadline) if state.held else deadline
-    state.held.append(ledger.handled)
-    link.federation.holdAnswer(link)
 
 
 def _answer(link: ServerLink) -> None:
@@ -360,18 +358,11 @@ def _answer(link: ServerLink) -> None:
 def answerHeld(link: ServerLink, now: float) -> bool:
     """After a commit, or once a while: True when nothing is held for this link any more."""
     state, ledger = link.managed, link.ledger
-    if state is None or ledger is None or not state.held or link.ended:
+    if link.ended or state is None or ledger is None:
         return True
-    count = ledger.settled()
-    if count >= state.held[0]:
-        state.held = [wanted for wanted in state.held if wanted > count]
-        state.deadline = now + ANSWER_DEADLINE
+    if state.held.due(ledger, now):
         _answer(link)
-        return not state.held
-    if now >= state.deadline:
-        state.deadline = float("inf")
-        _answer(link)
-    return False
+    return not state.held
 
 
 def settled(link: ServerLink) -> None:
