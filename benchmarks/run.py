@@ -73,7 +73,7 @@ WORKLOADS: dict[str, Workload] = {
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="benchmarks.run", description=__doc__)
-    parser.add_argument("--only", default=",".join(WORKLOADS), help="workloads, separated by commas: %(default)s")
+    parser.add_argument("--only", help=f"workloads, separated by commas: {','.join(WORKLOADS)}")
     parser.add_argument("--seconds", type=float, default=5.0, help="measured time of each workload (%(default)s)")
     parser.add_argument("--rate", type=float, default=1000.0, help="messages a second of `rate` (%(default)s)")
     parser.add_argument("--logins", type=int, default=1000, help="users of `login` (%(default)s)")
@@ -93,7 +93,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     there.add_argument("--password", default="password")
     there.add_argument("--no-fill", action="store_true", help="leave the rosters as they are")
     options = parser.parse_args(arguments)
-    options.names = options.only.split(",")
+    # A server that runs already does not know the generator as its component.
+    usual = [name for name in WORKLOADS if options.port is None or not name.startswith("component")]
+    options.names = options.only.split(",") if options.only else usual
     if unknown := [name for name in options.names if name not in WORKLOADS]:
         parser.error(f"no workload {', '.join(unknown)}; there are {', '.join(WORKLOADS)}")
     if options.sessions > presence.FIRST:

@@ -113,7 +113,7 @@ class From(Pair):
 @contextmanager
 def _component(people: Crowd) -> Iterator[Component]:
     if people.target.service is None:
-        raise LoadError("this server expects no component; see --component-port")
+        raise LoadError("component workloads need a server that the benchmark starts itself")
     made = Component(people.loop, people.target.service)
     made.open()
     yield made
