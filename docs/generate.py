@@ -7,11 +7,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from xmppservice.ctl.arguments import LOCAL
-from xmppservice.hub.administration import AdministrationCommands
+from xmppservice.ctl.main import CORE
 from xmppservice.hub.commands import Argument, CommandInfo, declared
 from xmppservice.hub.hooks import CATALOGUE, Phase
 from xmppservice.hub.module import HostModule
-from xmppservice.hub.modulecommands import ModuleCommands
 from xmppservice.hub.options import OptionDescription, describeOptions
 from xmppservice.protocol.stream.machine import FAULTS, TABLE
 from xmppservice.server import ModuleCatalogue
@@ -152,7 +151,7 @@ def commandsPage(modules: dict[str, type[HostModule]]) -> Iterable[str]:
     yield from title("Commands")
     yield "What ``xmppctl`` runs; those of modules are there while the module is enabled."
     yield ""
-    core = (*LOCAL, *declared(AdministrationCommands), *declared(ModuleCommands))
+    core = (*LOCAL, *(info for each in CORE for info in declared(each)))
     infos: list[tuple[CommandInfo, str]] = [(info, "") for info in core]
     for name, module in modules.items():
         infos += [(info, name) for info in declared(module)]

@@ -275,7 +275,7 @@ def test_refusedSummary() -> None:
     server: Any = SimpleNamespace(
         reactor=clock, telemetry=Telemetry(clock), router=Router(), database=Database("sqlite-memory", "", clock),
         clients=C2SFactory(_nobody, "x", StreamSettings(), clock),
-        components=ComponentFactory(_nobody, "x", StreamSettings(), clock), ports=(),
+        components=ComponentFactory(_nobody, "x", StreamSettings(), clock), ports=(), federation=None,
     )  # fmt: skip
     server.clients.refused = refused
     lines: list[str] = []

@@ -59,12 +59,14 @@ def buildParser(infos: Iterable[CommandInfo]) -> argparse.ArgumentParser:
     parser.set_defaults(command=None, unfinished=parser)
     subparsers = parser.add_subparsers(metavar="COMMAND")
     groups: dict[str, Any] = {}
+    # A command of one word may have others below it, such as "s2s" and "s2s try"; it comes first.
+    alone: dict[str, argparse.ArgumentParser] = {}
     for info in sorted([*LOCAL, *infos], key=lambda info: info.name):
         first, _, second = info.name.partition(" ")
         target = subparsers
         if second:
             if first not in groups:
-                group = subparsers.add_parser(first, help=_GROUPS.get(first, f"{first} …"))
+                group = alone.get(first) or subparsers.add_parser(first, help=_GROUPS.get(first, f"{first} …"))
                 group.set_defaults(unfinished=group)
                 groups[first] = group.add_subparsers(metavar="COMMAND")
             target = groups[first]
@@ -72,10 +74,14 @@ def buildParser(infos: Iterable[CommandInfo]) -> argparse.ArgumentParser:
             second or first, help=info.help, description=info.help, parents=[commonOptions(suppress=True)]
         )
         command.set_defaults(command=info.name)
+        if not second:
+            alone[first] = command
         for argument in info.arguments:
             _add(command, argument)
         if info.name == "init":
             command.add_argument("--force", action="store_true", help="replace an existing file")
+        if info.name == "check":
+            command.add_argument("--dns", action="store_true", help="ask the DNS too where other servers find us")
     return parser
 
 

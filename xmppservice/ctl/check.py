@@ -12,9 +12,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from xmppservice.ctl.client import Client, NotRunning
+from xmppservice.ctl.endpoints import TCP
 from xmppservice.ctl.federation import federationFindings
 from xmppservice.ctl.findings import ERROR, OK, WARNING, Finding
 from xmppservice.ctl.versions import libraryFindings
+from xmppservice.ctl.whereabouts import whereabouts
 from xmppservice.edge.certificates import CertificateProblem, KeyPair, loadPair
 from xmppservice.hub.commands import CommandError, Result
 from xmppservice.hub.options import describeOptions
@@ -28,14 +30,15 @@ _SOON = datetime.timedelta(days=21)
 _ALONE = 100 << 20
 
 
-def check(settings: Settings, now: datetime.datetime | None = None) -> Result:
-    """Check everything; the result has failed if there is an error."""
+def check(settings: Settings, now: datetime.datetime | None = None, lookUp: bool = False) -> Result:
+    """Check everything; the result has failed if there is an error. Only with `lookUp` the DNS is asked."""
     running = isRunning(settings)
     findings = [
         *_configuration(settings),
         *_components(settings),
         *_certificates(settings, now or datetime.datetime.now(datetime.UTC)),
         *federationFindings(settings),
+        *(whereabouts(settings) if lookUp else ()),
         *_permissions(settings),
         *_ports(settings, running),
         *libraryFindings(),
@@ -179,7 +182,7 @@ def _foreign(data: str) -> Iterator[Finding]:
 
 def _ports(settings: Settings, running: bool) -> Iterator[Finding]:
     for entry in describeOptions(Listen):
-        if entry.key not in ("c2s", "c2s_tls", "metrics"):
+        if entry.key not in ("c2s", "c2s_tls", "s2s", "s2s_tls", "metrics"):
             continue
         for endpoint in getattr(settings.listen, entry.attribute):
             yield checkPort(endpoint, running)
@@ -187,12 +190,9 @@ def _ports(settings: Settings, running: bool) -> Iterator[Finding]:
         yield checkPort(endpoint, running)
 
 
-_TCP = re.compile(r"(?:haproxy:)?(tcp6?|ssl):(?:port=)?([0-9]+)(?::(.*))?")
-
-
 def checkPort(endpoint: str, running: bool, bind: Callable[[str, int], None] | None = None) -> Finding:
     """Whether an endpoint can be listened on, or is by our own server."""
-    match = _TCP.fullmatch(endpoint)
+    match = TCP.fullmatch(endpoint)
     if match is None:
         return Finding(OK, f"port: {endpoint} (not looked at)")
     interface = re.search(r"(?:^|:)interface=((?:\\.|[^:\\])*)", match[3] or "")

@@ -18,6 +18,8 @@ from xmppservice.ctl.output import render
 from xmppservice.ctl.passwords import askPassword
 from xmppservice.hub.administration import AdministrationCommands
 from xmppservice.hub.commands import CommandError, CommandInfo, Result, checkArguments, declared
+from xmppservice.hub.componentcommands import ComponentCommands
+from xmppservice.hub.federation.commands import FederationCommands
 from xmppservice.hub.modulecommands import ModuleCommands
 from xmppservice.settings import (
     Found,
@@ -32,6 +34,9 @@ from xmppservice.settings import (
 
 SUCCESS, FAILURE, USAGE, NOT_RUNNING, INTERRUPTED = 0, 1, 2, 3, 130
 """Exit codes; a wrong command line is 2, as argparse has it."""
+
+CORE = (AdministrationCommands, ModuleCommands, ComponentCommands, FederationCommands)
+"""What declares the commands that every server has."""
 
 _NOWHERE = CommandError(
     "there is no configuration here",
@@ -67,7 +72,7 @@ class Session:
         @return: the exit code.
         """
         common, _ = commonOptions().parse_known_args(self.words)
-        known = [*declared(AdministrationCommands), *declared(ModuleCommands)]
+        known = [info for each in CORE for info in declared(each)]
         if commandName(self.words, [info.name for info in (*LOCAL, *known)]) is None:
             known = self._serverCommands(common) or known
         parsed = buildParser(known).parse_args(self.words)
@@ -140,7 +145,7 @@ class Session:
         if info.name == "check":
             from xmppservice.ctl.check import check
 
-            return check(self._settings(parsed))
+            return check(self._settings(parsed), lookUp=parsed.dns)
         if info.name == "db backup":
             from xmppservice.ctl.backup import backup
 

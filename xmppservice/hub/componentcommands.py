@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from xmppservice.hub.commands import Call, Result, command
-from xmppservice.hub.component import ComponentPort
+
+if TYPE_CHECKING:
+    from xmppservice.hub.component import ComponentPort
 
 
 class ComponentCommands:

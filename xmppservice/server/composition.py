@@ -42,6 +42,7 @@ from xmppservice.server.catalogue import ModuleCatalogue, enabledModules
 from xmppservice.server.clock import SystemClock
 from xmppservice.server.edges import componentSettings, makeTLS, streamSettings
 from xmppservice.server.enrolment import settingsWith
+from xmppservice.server.federationfigures import otherServers
 from xmppservice.server.hosts import HostContext, HostService
 from xmppservice.server.logs import Lines
 from xmppservice.server.observing import Observation
@@ -150,6 +151,7 @@ class XMPPServer(ServiceTree):
         """What talks to other servers, where the configuration wants that."""
         self.federation: FederationService | None = None
         if not self.settings.federates:
+            self.commands.add(FederationCommands(None))
             return []
         # Imported here: a server that talks to no other needs nothing of that.
         from xmppservice.server.federation import FederationService
@@ -298,6 +300,7 @@ class ServerAdministration(RunningAdministration):
             ("hibernating sessions", str(sum(session.stream is None for session in sessions))),
             ("stanzas from clients", value("stanzas_total", direction="in")),
             ("stanzas to clients", value("stanzas_total", direction="out")),
+            ("other servers", otherServers(server.federation)),
             ("logins", f"{value('logins_total', result='ok')} of {value('logins_total')} attempts"),
             ("streams slowed down", f"{value('throttled_total')} times"),
             ("refused connections", value("refused_connections_total")),

@@ -19,6 +19,7 @@ from xmppservice import __version__
 from xmppservice.edge.writer import carrier, unsent
 from xmppservice.hub.figures import COUNTER, GAUGE, HISTOGRAM, Figures, Histogram, Values
 from xmppservice.server.componentfigures import componentFigures
+from xmppservice.server.federationfigures import federationFigures
 from xmppservice.server.logs import failureOf
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ class Observation(Service):
         _sessions(server)
         _storage(server)
         componentFigures(server.telemetry.figures, server.components, server.ports)
+        if server.federation is not None:
+            federationFigures(server.telemetry.figures, server.federation)
         _process(server.telemetry.figures)
 
     def startService(self) -> None:

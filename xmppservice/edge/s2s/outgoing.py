@@ -7,6 +7,7 @@ its negotiation learns whom to speak to and says what became of it.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError, fail, succeed
@@ -27,6 +28,8 @@ from xmppservice.protocol.errors import StreamError
 from xmppservice.protocol.stream import events
 from xmppservice.protocol.stream.outgoing import OutgoingMachine
 from xmppservice.protocol.stream.s2s import Verdict
+from xmppservice.wire import ns
+from xmppservice.wire.element import Element
 
 #: Seconds for all that has to happen before there is a link, and for the negotiation with one target.
 ALL_IN_ALL = 45.0
@@ -36,15 +39,24 @@ ONE_TARGET = 20.0
 _LONGEST = 500
 
 
+#: What people may want to know that another server offers.
+_OFFERS = {
+    (ns.SM, "sm"): "XEP-0198 (acknowledgements)",
+    (ns.BIDI_FEATURE, "bidi"): "XEP-0288 (both directions)",
+    (ns.DIALBACK_FEATURE, "dialback"): "XEP-0220 (dialback)",
+}
+
+
 class Opening:
     """One connection to a target: from whom to whom, and in the end its link or why there is none.
 
-    `tell` is told of each step.
+    `tell` is told of each step. A `trial` is just to see what comes of it: nobody may begin to rely on its stream.
     """
 
     def __init__(self, local: str, remote: str, target: Target, tell: Tell = untold) -> None:
         self.local, self.remote, self.target = local, remote, target
         self.tell = tell
+        self.trial = tell is not untold
         self._outcome: ServerLink | Unreachable | None = None
         self._waiter: Deferred[ServerLink] | None = None
 
@@ -74,7 +86,7 @@ class Opening:
 class OutgoingNegotiation(SecuringNegotiation):
     """We speak first; otherwise a negotiation as any."""
 
-    __slots__ = ("_identity", "opening")
+    __slots__ = ("_identity", "_offered", "opening")
 
     machine: OutgoingMachine
 
@@ -82,6 +94,7 @@ class OutgoingNegotiation(SecuringNegotiation):
         super().__init__(driver, machine, False)
         self.opening = opening
         self._identity: Identity | None = None
+        self._offered: set[str] = set()
 
     @property
     def _factory(self) -> ServerFactory:
@@ -116,6 +129,12 @@ class OutgoingNegotiation(SecuringNegotiation):
         assert tls is not None
         self.opening.tell(Step("encryption", "ok", tls.describe(self.driver.transport)))
 
+    def take(self, item: object) -> None:
+        """See `Negotiation.take`."""
+        if self.opening.trial and isinstance(item, Element) and (item.ns, item.name) == (ns.STREAM, "features"):
+            self._offered |= {name for (space, tag), name in _OFFERS.items() if item.find(space, tag) is not None}
+        super().take(item)
+
     def _beginTLS(self, ask: events.BeginTLS) -> None:
         if self._smuggled():
             self.fail(StreamError("policy-violation", "it sent data behind <proceed/>"))
@@ -149,7 +168,8 @@ class OutgoingNegotiation(SecuringNegotiation):
         link.dialback, link.bidi = machine.dialback, machine.bidi
         link.managed = Management(machine.management)
         self._done(link)
-        self.opening.tell(Step("options", "ok", _options(machine)))
+        if self.opening.trial:
+            self.opening.tell(Step("offers", "ok", ", ".join(sorted(self._offered)) or "nothing more"))
         if machine.authenticated:
             link.accepted(machine.local, machine.remote, "certificate", machine.verdict.how)
         else:
@@ -175,16 +195,6 @@ class OutgoingNegotiation(SecuringNegotiation):
     }
 
 
-def _options(machine: OutgoingMachine) -> str:
-    """What both sides can do beyond the least."""
-    found = {
-        "XEP-0198 (acknowledgements)": machine.management,
-        "XEP-0288 (both directions)": machine.bidi,
-        "XEP-0220 (dialback)": machine.dialback,
-    }
-    return ", ".join(name for name, there in found.items() if there) or "none"
-
-
 class OutgoingFactory(ServerFactory):
     """The streams that we open."""
 
@@ -205,9 +215,10 @@ class OutgoingFactory(ServerFactory):
     def negotiate(self, driver: StreamDriver, direct: bool) -> OutgoingNegotiation:
         """See `StreamFactory.negotiate`."""
         opening = self._openings[driver]
+        policy = replace(self.policy, bidi=False) if opening.trial else self.policy
         tls = self.tls
         certified = tls is not None and tls.has(self.certifiedName(opening.local))
-        machine = OutgoingMachine(opening.local, opening.remote, self.policy, certified)
+        machine = OutgoingMachine(opening.local, opening.remote, policy, certified)
         return OutgoingNegotiation(driver, machine, opening)
 
     def connected(self, driver: StreamDriver) -> None:
@@ -288,17 +299,21 @@ class Connector:
         if over is None:
             tell(Step("connection", "failed", f"the connection to {target} was lost at once"))
             raise Unreachable("the connection was lost at once")
-        tell(Step("connection", "ok", f"{driver.peer} port {target.port} for {target}"))
+        tell(Step("connection", "ok", f"{target}" + (f" at {driver.peer}" if driver.peer != target.host else "")))
         over.addTimeout(ONE_TARGET, self._factory.clock)
         try:
             return await over
         except Unreachable as error:
             tell(Step("stream", "failed", error.reason))
             raise
-        except (TimeoutError, CancelledError):
+        except TimeoutError:
             driver.fail(StreamError("connection-timeout"))
             tell(Step("stream", "failed", "it does not answer"))
             raise Unreachable("it does not answer") from None
+        except CancelledError:
+            # All in all it takes too long: no other target is tried.
+            driver.fail(StreamError("connection-timeout"))
+            raise
 
 
 def _joined(reasons: list[str]) -> str:

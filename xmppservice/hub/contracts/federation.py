@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import attrs
 from zope.interface import Interface
 
 if TYPE_CHECKING:
@@ -24,12 +26,30 @@ class Unreachable(Exception):
         self.lasting = lasting
 
 
+@attrs.frozen
+class Step:
+    """One step of an attempt, for people: its name, "ok", "note" or "failed", and what came of it."""
+
+    name: str
+    result: str
+    what: str
+
+
+Tell = Callable[[Step], object]
+"""Takes the steps of an attempt as they are done."""
+
+
+def untold(step: Step) -> None:
+    """Nobody watches."""
+
+
 class IConnector(Interface):
     """The edge as the federation sees it."""
 
-    def connect(local: str, remote: str) -> Deferred[ServerLink]:
+    def connect(local: str, remote: str, tell: Tell = untold) -> Deferred[ServerLink]:
         """Open a stream from one of our domains to another server, and negotiate it.
 
+        With `tell`, which is told of each step, it is a trial: the stream is for one direction, to be closed again.
         Fires with its link, which may have authenticated the pair already (`ServerLink.carries`) or not; fails with
         `Unreachable`.
         """
