@@ -18,6 +18,7 @@ from xmppservice.hub.contracts.federation import Unreachable
 from xmppservice.hub.federation import managing, proofs
 from xmppservice.hub.federation.policy import FederationPolicy
 from xmppservice.hub.federation.route import Parcel, Route, giveBack
+from xmppservice.hub.federation.tally import Tally
 from xmppservice.protocol.dialback import Dialback, Pair
 from xmppservice.protocol.errors import StanzaError
 
@@ -67,6 +68,7 @@ class Federation:
         self.stopping = False
         #: Pair → why it failed last and when, for the operator.
         self.failures: OrderedDict[Pair, tuple[str, float]] = OrderedDict()
+        self.tally = Tally()
         self._hibernating: OrderedDict[str, tuple[ServerLink, IDelayedCall]] = OrderedDict()
         self._held: set[ServerLink] = set()
         self._looking = False
@@ -155,6 +157,7 @@ class Federation:
         if self.stopping:
             return
         self._remember((route.local, route.remote), error.reason)
+        self.tally.failed(error.condition)
         log.info("{local} cannot reach {remote}: {reason}",
                  local=route.local, remote=route.remote, reason=error.reason)  # fmt: skip
 
@@ -173,11 +176,18 @@ class Federation:
     def authenticated(self, link: ServerLink, sender: str, target: str, how: str) -> None:
         """A pair of another server was proved."""
         self.failures.pop((sender, target), None)
+        self.tally.proved("in", how)
         log.info("{sender} may send to {target}: {how}, from {address}",
                  sender=sender, target=target, how=how, address=_addressOf(link))  # fmt: skip
 
+    def accepted(self, local: str, remote: str, how: str) -> None:
+        """Another server has accepted a pair of ours."""
+        self.failures.pop((local, remote), None)
+        self.tally.proved("out", how)
+
     def refused(self, link: ServerLink, asked: Dialback, reason: str) -> None:
         """A pair of another server was not proved."""
+        self.tally.refused += 1
         self._remember((asked.sender, asked.target), reason)
         log.warn("{sender} may not send to {target}: {reason}, from {address}",
                  sender=asked.sender, target=asked.target, reason=reason, address=_addressOf(link))  # fmt: skip
@@ -185,6 +195,7 @@ class Federation:
     def left(self, link: ServerLink, parcels: Iterable[Parcel]) -> None:
         """A stream has gone; what was not taken goes back into the queues, or to its senders."""
         self.links.discard(link)
+        self.tally.left(link)
         self._held.discard(link)
         for pair, mine in _byPair(parcels).items():
             if self.stopping or not self.isOurs(pair[0]):
