@@ -55,7 +55,7 @@ class Account:
     """A local account. `roster` maps bare JIDs to state flags of `protocol.subscription`."""
 
     __slots__ = (
-        "_line", "address", "blocks", "enabled", "host", "id", "jid", "offline", "role",
+        "_line", "address", "blocks", "catchingUp", "enabled", "host", "id", "jid", "offline", "role",
         "roster", "rosterFloor", "rosterVersion", "sessions", "ticket",
     )  # fmt: skip
 
@@ -68,6 +68,8 @@ class Account:
         #: The highest ticket of a write to this account's rows.
         self.ticket = 0
         self._line: WaitingLine | None = None
+        #: The session that is getting messages from the storage: what comes now is behind those.
+        self.catchingUp: Session | None = None
         self.refresh(record)
 
     def refresh(self, record: AccountRecord) -> None:
@@ -205,6 +207,9 @@ class Account:
         if policy is None or not policy.keeps(transit):
             for session in sessions:
                 session.deliver(data)
+            return
+        if self.catchingUp is not None and self.catchingUp is sessions[0] and len(sessions) == 1:
+            self._nobody(transit, Otherwise.STORE)
             return
         host = self.host
         message = Unsettled(transit, data, host.clock.now())
