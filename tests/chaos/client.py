@@ -26,10 +26,7 @@ DOMAIN = "localhost"
 PASSWORD = "secret"
 PATIENCE = 30.0
 
-_HEADER = (
-    b"<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' version='1.0'"
-    b" to='localhost'>"
-)
+_HEADER = "<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' version='1.0' to='%s'>"
 _PRESENCE = b"<presence/>"
 _REQUEST = b"<r xmlns='urn:xmpp:sm:3'/>"
 #: What the server escapes may be larger than what it took.
@@ -44,7 +41,8 @@ class StreamOver(Exception):
 class Dialogue:
     """A connection on which one waits for each answer."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, domain: str = DOMAIN) -> None:
+        self._header = (_HEADER % domain).encode()
         self.sock = socket.create_connection(("127.0.0.1", port), PATIENCE)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.parser = StreamParser(_LIMITS)
@@ -73,7 +71,7 @@ class Dialogue:
     def open(self) -> Element:
         """Open a stream; returns the features."""
         self.parser = StreamParser(_LIMITS)
-        self.say(_HEADER)
+        self.say(self._header)
         header = self.hear()
         assert isinstance(header, StreamHeader), header
         return self.element("features")
@@ -109,8 +107,12 @@ class Dialogue:
         return answer
 
 
+def _address(user: str) -> str:
+    return user if "@" in user else f"{user}@{DOMAIN}"
+
+
 class Client:
-    """One user's session, over any number of connections.
+    """One user's session, over any number of connections. A user without a domain is one of `DOMAIN`.
 
     `delay` is how long an ``<r/>`` of the server waits for its answer: 0, some seconds, or None for ever.
     Without `managed` the session has no XEP-0198.
@@ -120,6 +122,7 @@ class Client:
         self, user: str, book: Book, resource: str = "r", managed: bool = True, delay: float | None = 0.0
     ) -> None:
         self.user, self.book, self.resource = user, book, resource
+        self._local, _, self.domain = _address(user).partition("@")
         self.managed, self.delay = managed, delay
         self.sock: socket.socket | None = None
         #: Whether it reads nothing any more.
@@ -143,8 +146,8 @@ class Client:
     def connect(self, port: int) -> None:
         """Log in, bind, be available."""
         self._reset()
-        dialogue = Dialogue(port)
-        dialogue.login(self.user)
+        dialogue = Dialogue(port, self.domain)
+        dialogue.login(self._local)
         self._begin(dialogue)
 
     def _begin(self, dialogue: Dialogue) -> None:
@@ -164,8 +167,8 @@ class Client:
 
     def comeBack(self, port: int) -> str:
         """Log in and resume; where that fails, bind anew. Returns what the server said to ``<resume/>``."""
-        dialogue = Dialogue(port)
-        dialogue.login(self.user)
+        dialogue = Dialogue(port, self.domain)
+        dialogue.login(self._local)
         answer = dialogue.resume(self.token, self.heard)
         if answer.name == "failed":
             self._reset()
@@ -216,7 +219,7 @@ class Client:
         `more` stands behind the body.
         """
         id = self.book.send(self.user, recipient)
-        to = f"{recipient}@{DOMAIN}" + (f"/{resource}" if resource else "")
+        to = _address(recipient) + (f"/{resource}" if resource else "")
         data = f"<message to='{to}' type='chat' id='{id}'><body>{_BODY}</body>{more}</message>".encode()
         self.counted.append((id, data))
         return data

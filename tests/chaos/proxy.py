@@ -73,9 +73,14 @@ class Proxy:
         while True:
             try:
                 client, _ = self._listener.accept()
-                server = socket.create_connection(("127.0.0.1", self._target), 10.0)
             except OSError:
                 return
+            try:
+                server = socket.create_connection(("127.0.0.1", self._target), 10.0)
+            except OSError:
+                # Nobody is there; another time somebody may be.
+                client.close()
+                continue
             for end in (client, server):
                 end.settimeout(None)
                 end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -61,7 +61,9 @@ _templates: dict[tuple[str, ...], Path] = {}
 
 
 class Victim:
-    """A server process that is not spared."""
+    """A server process that is not spared. A user without a domain is one of `DOMAIN`."""
+
+    config = _CONFIG
 
     def __init__(
         self, folder: Path, users: Sequence[str], sabotage: str = "", more: str = "", limits: str = "",
@@ -70,7 +72,7 @@ class Victim:
         self.folder, self._sabotage = folder, sabotage
         self.port = freePort()
         self.direct = freePort()
-        text = _CONFIG.format(
+        text = self.config.format(
             port=self.port, direct=self.direct, enabled=str(enabled).lower(), limits=limits, more=more, domain=DOMAIN
         )
         self._config = folder / "xmppservice.toml"
@@ -96,7 +98,7 @@ class Victim:
 
     def _importAnew(self, users: Sequence[str]) -> None:
         accounts = self.folder / "accounts"
-        accounts.write_text("".join(f"{user}@{DOMAIN}\t{PASSWORD}\n" for user in users), "utf-8")
+        accounts.write_text("".join(f"{user if '@' in user else f'{user}@{DOMAIN}'}\t{PASSWORD}\n" for user in users), "utf-8")
         code = "import sys; from xmppservice.ctl.main import main; sys.exit(main())"
         command = ["-c", code, "--config", str(self._config), "user", "import", str(accounts)]
         done = subprocess.run([sys.executable, *command], env=self._environment(), cwd=self.folder,

@@ -48,6 +48,9 @@ _TYPES = {"message": messageType, "presence": presenceType}
 #: Looks at a silent stream (one each five minutes as we have it) that find no stanza, before it is closed.
 IDLE_LOOKS = 3
 
+#: Seconds after which we send on a stream of another server's that has not enabled XEP-0198.
+ENABLE_TIME = 1.0
+
 
 @implementer(IProbingSession, IClosingSession)
 class ServerLink(Origin):
@@ -100,6 +103,8 @@ class ServerLink(Origin):
         ledger = self.ledger
         if ledger is not None:
             ledger.handled += 1
+        elif self.managed is not None:
+            self.letIn()
         sender, to, home = self._addresses(element)
         try:
             transit = self._transit(element, sender, to, home)
@@ -184,13 +189,38 @@ class ServerLink(Origin):
         if self.bidi and not self.outgoing:
             self.carries.add((target, sender))
             self.how[(target, sender)] = f"bidi, {how}"
-            self.federation.routeFor(target, sender).use(self)
+            self._join(self.federation.routeFor(target, sender))
+
+    def _join(self, route: Route) -> None:
+        """We may send a pair on a stream that the other server has opened for both directions. Nobody counts what we
+        send before its ``<enable/>``, and a cut would lose it: so that comes first, if it comes at all."""
+        state = self.managed
+        if state is None and self.federation.management:
+            state = self.managed = managing.Management()
+            state.holding = True
+            self.federation.clock.callLater(ENABLE_TIME, self.letIn)
+        if state is not None and state.holding:
+            state.routes.append(route)
+        else:
+            route.use(self)
+
+    def letIn(self) -> None:
+        """The routes of `_join` wait no more."""
+        state = self.managed
+        if state is None or not state.holding:
+            return
+        state.holding = False
+        routes, state.routes = state.routes, []
+        if not self.ended:
+            for route in routes:
+                route.use(self)
 
     def accepted(self, local: str, remote: str, how: str, peer: str) -> None:
         """The other server takes what we send for a pair, ours first. `peer` is how we know who it is: enough to take
         what it sends on this stream, if both directions were agreed on (hardening S09)."""
         self.carries.add((local, remote))
         self.how[(local, remote)] = how
+        self.federation.accepted(local, remote, how)
         if self.stream is not None:
             self.stream.admit()
         if self.bidi:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from xmppservice.hub.federation.route import Route
     from xmppservice.hub.transit import Transit
 
+
 class Suspension:
     """What is left of a stream that we had opened: its token, and what was not acknowledged."""
 

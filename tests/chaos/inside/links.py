@@ -1,0 +1,62 @@
+"""Sabotage of the links to other servers and to components; each function breaks one promise of this process."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def forget() -> None:
+    """What another server has not acknowledged when a stream ends counts as delivered."""
+    from xmppservice.hub.federation import managing
+
+    def remainder(link: Any) -> list[Any]:
+        queue, link.queue = link.queue, None
+        if queue is not None:
+            managing._finish(queue.unacknowledged)
+        return []
+
+    managing.remainder = remainder
+    managing.suspend = lambda link: None
+
+
+def park() -> None:
+    """What another server has not acknowledged when a stream ends is kept for ever."""
+    from xmppservice.hub.federation.domains import Federation
+
+    left = Federation.left
+
+    def leftBehind(self: Federation, link: Any, parcels: Any) -> None:
+        left(self, link, [])
+
+    Federation.left = leftBehind  # type: ignore[method-assign]
+
+
+def endless() -> None:
+    """Nothing that waits for another server ever comes back, whatever there is of it."""
+    from xmppservice.hub.federation.route import Route
+
+    Route.admit = lambda self, size: None  # type: ignore[method-assign]
+    Route.bounce = lambda self: None  # type: ignore[method-assign]
+
+
+def eager() -> None:
+    """Attempts follow one another without a pause."""
+    from xmppservice.hub.federation import route
+
+    route.FIRST_PAUSE = 0.001
+
+
+def swallow() -> None:
+    """What a component has not got when it goes counts as delivered."""
+    from xmppservice.hub.component import ComponentLink
+
+    end = ComponentLink.end
+
+    def endSilently(self: ComponentLink) -> None:
+        unsent = list(self._unsent)
+        self._unsent.clear()
+        for transit in unsent:
+            transit.finish()
+        end(self)
+
+    ComponentLink.end = endSilently  # type: ignore[method-assign]
