@@ -113,6 +113,8 @@ class EjabberdPeer:
         child = self._child = Child(command, folder / "output.log", folder, environment)
         waitFor("ejabberd", lambda: not child.running() or self._ready())
         assert child.running(), self.report()
+        # After a restart they are there.
+        (folder / "users").write_text("")
 
     def _ready(self) -> bool:
         return (self.folder / "ready").exists() and accepts(self.port) and accepts(self.s2sPort)

@@ -12,8 +12,8 @@ from tests.dns import serving
 from tests.ports import freePort
 from tests.security.certificates import Authority
 
-#: How many accounts each domain has, and how many of them each way of meeting may use.
-ACCOUNTS, SHARE = 32, 16
+#: How many accounts each domain of a peer has, and how many of them are for the way with certificates.
+ACCOUNTS, SHARE = 52, 26
 #: Nobody has this domain; this one's server does not answer; this one has none (RFC 6120 3.2.1).
 NOWHERE, DEAD, NONE = "nowhere.test", "dead.test", "none.test"
 
@@ -45,6 +45,9 @@ class Side(Protocol):
 
 class Ours(Side, Protocol):
     """Our server, which can be asked more."""
+
+    def add(self, jid: str) -> None:
+        """A new account."""
 
     def links(self) -> list[dict[str, str]]:
         """`xmppctl s2s`, a dict a row."""
@@ -88,7 +91,7 @@ class Meeting:
 
 
 def accounts() -> list[str]:
-    """The local parts that every server has."""
+    """The local parts that every peer has; our server gets them one by one."""
     return [f"user{number}" for number in range(ACCOUNTS)]
 
 
@@ -117,6 +120,7 @@ class World:
     def pair(self) -> tuple[str, str]:
         """Accounts that no test has used: ours, and the peer's."""
         local = next(self._accounts)
+        self.own.add(f"{local}@{self.ownDomain}")
         return f"{local}@{self.ownDomain}", f"{local}@{self.peerDomain}"
 
     def sides(self, direction: str) -> tuple[Side, str, Side, str]:
@@ -125,6 +129,10 @@ class World:
         if direction == "out":
             return self.own, ours, self.peer, theirs
         return self.peer, theirs, self.own, ours
+
+    def streams(self) -> list[dict[str, str]]:
+        """What our server tells of the streams that are up."""
+        return [row for row in self.own.links() if row["state"] == "up"]
 
     def report(self) -> str:
         """Both logs."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.attack.raw import RawClient
-from tests.interop.federation.meeting import Meeting, accounts
+from tests.interop.federation.meeting import Meeting
 from tests.ports import freePort
 from tests.server.site import PASSWORD, Site
 
@@ -52,7 +52,6 @@ class OwnSide:
 
     def start(self) -> None:
         """See `Side`."""
-        first = self.site.child is None
         text = _CONFIG.format(
             port=self.site.port, directPort=self.site.directPort, s2sPort=self.s2sPort, ca=self.meeting.ca,
             authentication="dialback" if self.way == "dialback" else "certificates",
@@ -60,8 +59,10 @@ class OwnSide:
         )  # fmt: skip
         (self.site.folder / "xmppservice.toml").write_text(text, "utf-8")
         self.site.start()
-        if first:
-            self.site.users(*(f"{name}@{self.domain}" for name in accounts()))
+
+    def add(self, jid: str) -> None:
+        """See `Ours`."""
+        self.site.users(jid)
 
     def login(self, jid: str, available: bool = True) -> RawClient:
         """See `Side`."""

@@ -72,6 +72,18 @@ class Conversations:
         assert message(b).get("id") == "m3"
 
     @BOTH
+    def test_proofs(self, world: World, direction: str) -> None:
+        """Each direction was authenticated in the way that this is about, and in no other."""
+        near, one, far, two = world.sides(direction)
+        exchange(near.login(one), far.login(two), "proof")
+        hows = [row["authenticated"] for row in world.streams()]
+        good = ("certificate", "pkix") if world.way == "certificates" else ("dialback", "DNS")
+        bad = ("dialback", "DNS") if world.way == "certificates" else ("certificate", "pkix")
+        assert hows
+        for how in hows:
+            assert any(word in how for word in good) and not any(word in how for word in bad), hows
+
+    @BOTH
     def test_order(self, world: World, direction: str) -> None:
         """A hundred messages in one go, the first of which makes the servers connect, arrive in order."""
         near, one, far, two = world.sides(direction)
@@ -173,24 +185,24 @@ class Conversations:
         ours, theirs = world.pair()
         a, b = world.own.login(ours), world.peer.login(theirs)
         a.enable()
-        _exchange(a, b, "before")
+        exchange(a, b, "before")
         world.peer.stop()
         # What we wrote before we saw the end would be lost where nothing is acknowledged, and nobody could know.
-        waitFor("our server to see it", lambda: not any(row["state"] == "up" for row in world.own.links()))
+        waitFor("our server to see it", lambda: not world.streams())
         sent = {f"down{number}" for number in range(20)}
         for id in sent:
             a.send(f"<message to='{theirs}' id='{id}' type='chat'><body>?</body></message>")
         world.peer.start()
         b = world.peer.login(theirs)
-        _exchange(a, b, "after", again=True)
-        _allAccounted(sent, a, b)
+        exchange(a, b, "after", again=True)
+        accounted(sent, a, b)
 
     def test_weRestart(self, world: World) -> None:
         """The same with our server down; its user is offline, and finds what has arrived."""
         ours, theirs = world.pair()
         a, b = world.own.login(ours), world.peer.login(theirs)
         b.enable()
-        _exchange(b, a, "before")
+        exchange(b, a, "before")
         a.send("</stream:stream>")
         world.own.stop()
         _untilBounce(b, ours)
@@ -199,12 +211,12 @@ class Conversations:
             b.send(f"<message to='{ours}' id='{id}' type='chat'><body>?</body></message>")
         world.own.start()
         a = world.own.login(ours)
-        _exchange(b, a, "after", again=True)
-        _allAccounted(sent, b, a)
-        _exchange(a, b, "we")
+        exchange(b, a, "after", again=True)
+        accounted(sent, b, a)
+        exchange(a, b, "we")
 
 
-def _exchange(one: RawClient, two: RawClient, name: str, again: bool = False) -> None:
+def exchange(one: RawClient, two: RawClient, name: str, again: bool = False) -> None:
     """A message there and another back. With `again` it is sent until it arrives: the servers have to find together."""
     sent: set[str] = set()
     deadline = time.monotonic() + PATIENCE
@@ -247,7 +259,7 @@ def until(client: RawClient, wanted: Callable[[Element], bool], seconds: float) 
     return found
 
 
-def _allAccounted(sent: set[str], sender: RawClient, recipient: RawClient) -> None:
+def accounted(sent: set[str], sender: RawClient, recipient: RawClient) -> None:
     """Each message has arrived or come back."""
     missing = set(sent)
     deadline = time.monotonic() + PATIENCE
