@@ -16,6 +16,8 @@ from tests.chaos.conftest import LONG, Say
 from tests.chaos.twins import ONE, TWO, Federated, Twins
 
 CUTS = 250 if LONG else 20
+#: How often a server is killed, or stopped and started: twice this, then twice that.
+BLOWS = 20 if LONG else 4
 #: How long it may take until all is settled, once the lines hold: the longest pause between attempts, and the queue's
 #: time, on a slow machine.
 PATIENCE = 120.0
@@ -47,7 +49,7 @@ class Plan:
         early = chance.random() < 0.25
         up = chance.random() < 0.5
         # Where one direction is used, all that comes back is acknowledgements.
-        bytes = int(chance.uniform(100, 4000) if early else 4000 * 2 ** chance.uniform(0, 5 if up else 2))
+        bytes = int(chance.uniform(100, 4000) if early else 4000 * 2 ** chance.uniform(0, 4 if up else 2))
         return (bytes if up else None), (None if up else bytes), chance.random() < 0.5
 
 
@@ -85,7 +87,7 @@ class Talk:
         """The server of a domain."""
         return self.twins.sites[domain == TWO]
 
-    def settle(self) -> tuple[Verdict, float]:
+    def settle(self, patience: float = PATIENCE) -> tuple[Verdict, float]:
         """The lines hold and nobody sends: everything must be acknowledged, and nothing may wait."""
         begin = time.monotonic()
         self.plan.cutting = False
@@ -102,7 +104,7 @@ class Talk:
                     sender.ask()
             return not any(sender.open for sender in self.senders)
 
-        self.loop.run(settled, PATIENCE, must=False)
+        self.loop.run(settled, patience, must=False)
         self.loop.run(lambda: not self.book.missing(), 5.0, must=False)
         self.loop.pause(0.3)
         return self.book.judge(), time.monotonic() - begin
@@ -144,12 +146,6 @@ def begin(tmp_path: Path, chance: random.Random) -> Iterator[Begin]:
         talk.end()
 
 
-def _cut(talk: Talk, count: int) -> Verdict:
-    talk.loop.run(lambda: talk.twins.cuts >= count, count * 10.0)
-    verdict, _ = talk.settle()
-    return verdict
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("way", list(WAYS) if LONG else FEW)
 def test_cutLines(begin: Begin, way: str, say: Say) -> None:
@@ -164,3 +160,57 @@ def test_cutLines(begin: Begin, way: str, say: Say) -> None:
     assert verdict.clean, verdict
     assert (talk.open, talk.twins.queued) == (0, 0)
     assert verdict.acked == verdict.sent
+
+
+@pytest.mark.slow
+def test_forgettingIsFoundOut(begin: Begin, say: Say) -> None:
+    """R26: a build that takes what was under way for delivered when a stream ends is seen to lose messages."""
+    talk = begin("", FORGET)
+    talk.loop.run(lambda: talk.twins.cuts >= 10, 100.0)
+    verdict, _ = talk.settle()
+    say(f"sabotaged, {talk.twins.cuts} lines: {verdict}\n")
+    assert verdict.lost
+
+
+@pytest.mark.slow
+def test_keepingIsFoundOut(begin: Begin, say: Say) -> None:
+    """R26: of a build that keeps what was under way to itself, senders wait for acknowledgements in vain."""
+    talk = begin("", PARK)
+    talk.loop.run(lambda: talk.twins.cuts >= 10, 5.0, must=False)
+    verdict, _ = talk.settle(5.0)
+    say(f"sabotaged, {talk.twins.cuts} lines: {verdict}; {talk.open} open\n")
+    assert talk.open
+
+
+def _blow(talk: Talk, site: Federated, clean: bool) -> None:
+    """One server ends and comes back, and its users with it; those of the other one go on."""
+    if clean:
+        site.terminate()
+        assert site.wait(60.0) == 0
+    else:
+        site.kill()
+    mine = [client for client in talk.loop.clients if client.domain == site.domain]
+    Loop(mine).drain(10.0)
+    site.start()
+    for client in mine:
+        client.connect(site.port)
+        if isinstance(client, Sender):
+            client.active = True
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", list(WAYS) if LONG else FEW)
+def test_serversThatEnd(begin: Begin, chance: random.Random, way: str, say: Say) -> None:
+    """R26: one server is killed (-9) or restarted in the midst of a conversation, then the other: what was
+    acknowledged to senders of either is not lost, those of the other one get their acknowledgements."""
+    talk = begin(WAYS[way])
+    talk.plan.cutting = False
+    for number in range(BLOWS):
+        talk.loop.pause(chance.uniform(0.3, 1.0))
+        _blow(talk, talk.twins.sites[number % 2], clean=number % 4 > 1)
+    talk.loop.pause(0.5)
+    verdict, seconds = talk.settle()
+    say(f"{way}: {BLOWS} ends of a server: {verdict}; settled {seconds:.1f} s\n")
+    assert "Traceback" not in talk.twins.log, talk.twins.log[-4000:]
+    assert verdict.clean, verdict
+    assert (talk.open, talk.twins.queued) == (0, 0)

@@ -98,7 +98,8 @@ class Victim:
 
     def _importAnew(self, users: Sequence[str]) -> None:
         accounts = self.folder / "accounts"
-        accounts.write_text("".join(f"{user if '@' in user else f'{user}@{DOMAIN}'}\t{PASSWORD}\n" for user in users), "utf-8")
+        jids = [user if "@" in user else f"{user}@{DOMAIN}" for user in users]
+        accounts.write_text("".join(f"{jid}\t{PASSWORD}\n" for jid in jids), "utf-8")
         code = "import sys; from xmppservice.ctl.main import main; sys.exit(main())"
         command = ["-c", code, "--config", str(self._config), "user", "import", str(accounts)]
         done = subprocess.run([sys.executable, *command], env=self._environment(), cwd=self.folder,
