@@ -168,7 +168,8 @@ def test_errors(world: World) -> None:
 
 def test_notRunning(world: World) -> None:
     """Commands that need the running server say so, with an exit code of their own."""
-    for words in (("status",), ("sessions",), ("reload",), ("kick", "a@localhost")):
+    plain = (("status",), ("sessions",), ("reload",), ("kick", "a@localhost"), ("components",))
+    for words in (*plain, ("s2s",), ("s2s", "try", "other.example", "--from", "localhost"), ("--json", "s2s")):
         assert world.run(*words) == 3
         socket = world.folder / "var" / "control.sock"
         assert world.err.getvalue() == f"xmppctl: the server is not running\n  nobody listens on {socket}\n"
