@@ -55,7 +55,7 @@ TABLE: dict[State, dict[Input, str]] = {
     State.OPENING: {Input.HEADER: "_opened"},
     State.OFFERED: {Input.FEATURES: "_features"},
     State.SECURING: {Input.PROCEED: "_proceed", Input.NO_TLS: "_noTLS"},
-    State.CHALLENGED: {Input.CHALLENGE: "_challenged", Input.SUCCESS: "_success", Input.FAILURE: "_saslFailed"},
+    State.CHALLENGED: {Input.CHALLENGE: "_answerChallenge", Input.SUCCESS: "_success", Input.FAILURE: "_saslFailed"},
     State.REOPENING: {Input.HEADER: "_opened"},
     State.BINDING: {Input.FEATURES: "_lastFeatures"},
 }
@@ -88,8 +88,8 @@ class OutgoingMachine(TableMachine):
     kinds, inputs, table, faults = Input, _INPUTS, TABLE, FAULTS
 
     __slots__ = (
-        "_certified", "_policy", "_tried", "authenticated", "bidi", "dialback", "local", "management", "reason",
-        "remote", "verdict",
+        "_certified", "_challenged", "_policy", "_tried", "authenticated", "bidi", "dialback", "local", "management",
+        "reason", "remote", "verdict",
     )  # fmt: skip
 
     def __init__(self, local: str, remote: str, policy: Policy, certified: bool) -> None:
@@ -97,7 +97,7 @@ class OutgoingMachine(TableMachine):
         self.local, self.remote = local, remote
         self._policy = policy
         self._certified = certified
-        self._tried = False
+        self._tried = self._challenged = False
         self.authenticated = False
         #: What the other server offers, and we have taken up: both directions, dialback, XEP-0198.
         self.bidi = self.dialback = self.management = False
@@ -223,8 +223,11 @@ class OutgoingMachine(TableMachine):
         element.children.append(encodeSuccess(self.local.encode()))
         return serialize(element)
 
-    def _challenged(self, element: Element) -> list[Ask]:
-        """It did not take what we said first: say it again."""
+    def _answerChallenge(self, element: Element) -> list[Ask]:
+        """It did not take what we said first: say it again, but once (EXTERNAL is one message, RFC 4422 A)."""
+        if self._challenged:
+            return self.fail(StreamError("policy-violation", "EXTERNAL has no second challenge"))
+        self._challenged = True
         return [events.Send(self._sasl("response"))]
 
     def _success(self, element: Element) -> list[Ask]:
