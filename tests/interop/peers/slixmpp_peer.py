@@ -124,7 +124,7 @@ class Client(slixmpp.ClientXMPP):
     async def join(self, room: str, nick: str) -> None:
         """Enters a room (XEP-0045), and tells who is in it."""
         rooms = self.plugin["xep_0045"]
-        await rooms.join_muc_wait(room, nick, timeout=15)
+        await rooms.join_muc_wait(room, nick, timeout=60)
         tell("joined", occupants=rooms.get_roster(room))
 
     async def say(self, room: str, body: str) -> None:
