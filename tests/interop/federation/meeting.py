@@ -134,6 +134,10 @@ class World:
         """What our server tells of the streams that are up."""
         return [row for row in self.own.links() if row["state"] == "up"]
 
+    def counted(self, direction: str) -> int:
+        """How many stanzas were "sent" or "received" over the streams that are up."""
+        return sum(int(row[direction]) for row in self.streams())
+
     def report(self) -> str:
         """Both logs."""
         return f"-- ours\n{self.own.report()[-4000:]}\n-- theirs\n{self.peer.report()[-4000:]}"

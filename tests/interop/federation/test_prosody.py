@@ -69,7 +69,7 @@ def test_peerKilled(certified: World) -> None:
     b.send("</stream:stream>")
     assert b.rest() or b.closed
     a.enable()
-    ids = _flood(a, theirs, lambda: certified.peer.kill(), certified.peer.start)
+    ids = _flood(a, theirs, lambda: certified.counted("sent"), certified.peer.kill, certified.peer.start)
     waitFor("the last acknowledgement", lambda: _acknowledged(a) == len(ids))
     accounted(set(ids), a, certified.peer.login(theirs))
 
@@ -81,19 +81,28 @@ def test_weAreKilled(certified: World) -> None:
     exchange(b, a, "first")
     a.send("</stream:stream>")
     assert a.rest() or a.closed
-    ids = _flood(b, ours, lambda: certified.own.kill(), certified.own.start)
+    ids = _flood(b, ours, lambda: certified.counted("received"), certified.own.kill, certified.own.start)
     accounted(set(ids), b, certified.own.login(ours))
 
 
-def _flood(client: RawClient, to: str, kill: Callable[[], None], start: Callable[[], None]) -> list[str]:
-    """Messages before, after and while a server is not there; returns their ids."""
+def _flood(
+    client: RawClient, to: str, passed: Callable[[], int], kill: Callable[[], None], start: Callable[[], None]
+) -> list[str]:
+    """Messages before, while and after a server is not there; returns their ids.
+
+    `passed` counts what went over the stream between the servers: the end comes in the middle of a burst.
+    """
     ids = [f"f{number}" for number in range(150)]
     texts = [f"<message to='{to}' id='{id}' type='chat'><body>{id}</body></message>" for id in ids]
-    client.send("".join(texts[:80]))
+    begin = passed()
+    client.send("".join(texts[:40]))
+    waitFor("the first messages", lambda: passed() >= begin + 40)
+    client.send("".join(texts[40:110]))
+    waitFor("some more", lambda: passed() > begin + 40)
     kill()
-    client.send("".join(texts[80:110]))
+    client.send("".join(texts[110:130]))
     start()
-    client.send("".join(texts[110:]))
+    client.send("".join(texts[130:]))
     return ids
 
 
