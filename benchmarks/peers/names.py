@@ -62,6 +62,8 @@ class Names:
     def start(self) -> None:
         """Start and wait until it answers."""
         command = [sys.executable, "-m", "benchmarks.peers.names", *self._arguments]
+        # What an earlier start has said does not count.
+        self._log.unlink(missing_ok=True)
         root = str(Path(__file__).resolve().parents[2])
         self._process.start(command, lambda: _READY in self._log.read_text(), {"PYTHONPATH": root})
 
