@@ -16,7 +16,11 @@ LOCAL = (
         (Argument("domain", "Domain of the accounts.", "domain", named=True),),
         offline=True,
     ),
-    CommandInfo("check", "Check configuration, certificates, permissions, ports and libraries.", changes=False),
+    CommandInfo(
+        "check",
+        "Check configuration, certificates, permissions, ports and libraries; with --dns also where others find us.",
+        changes=False,
+    ),
     CommandInfo("options", "List the keys of the configuration, with defaults.", changes=False),
     CommandInfo(
         "db backup",

@@ -6,6 +6,16 @@ from collections.abc import Iterable
 from typing import Final
 
 ADVICE: Final = (
+    # What is wrong with a certificate comes first: why POSH or DANE did not help may follow in the same text.
+    ("no TLSA record is about", "its operator has to bring TLSA records and certificate into line"),
+    ("TLSA records could not be looked up", "try again later: the name servers of the domain fail; dig shows how"),
+    ("it showed no certificate", 'its operator has to install one; or set s2s.authentication = "dialback"'),
+    ("not trusted here", "its operator has to send the whole chain; or name its authority in s2s.authorities"),
+    ("self-signed certificate", "its operator has to get one from an authority, or to vouch for it by POSH or DANE"),
+    ("certificate has expired", "its operator has to renew it and to reload; see that the clock here is right"),
+    ("not yet valid", "see that the clock here is right; else its operator has to mend its certificate"),
+    ("the certificate is for", "its operator has to get one for the domain itself, not for the host alone"),
+    ("certificate is not accepted", "its operator has to mend its certificate"),
     ("there is no domain", "check the spelling; if it is right, its operator has to mend its DNS"),
     (
         "say that it has no server for other servers",
@@ -28,13 +38,6 @@ ADVICE: Final = (
         "does not accept our certificate",
         "run xmppctl check, mend what it says of our certificate, and ask its operator whom it trusts",
     ),
-    ("it showed no certificate", 'its operator has to install one; or set s2s.authentication = "dialback"'),
-    ("not trusted here", "its operator has to send the whole chain; or name its authority in s2s.authorities"),
-    ("self-signed certificate", "its operator has to get one from an authority, or to vouch for it by POSH or DANE"),
-    ("certificate has expired", "its operator has to renew it and to reload; see that the clock here is right"),
-    ("not yet valid", "see that the clock here is right; else its operator has to mend its certificate"),
-    ("the certificate is for", "its operator has to get one for the domain itself, not for the host alone"),
-    ("certificate is not accepted", "its operator has to mend its certificate"),
     ("and no dialback", "both sides need certificates that the other one accepts; run xmppctl check for ours"),
     ("dialback key is not valid", "see that our DNS leads to this server alone: it has asked another one"),
     ("its key is not valid", "see with dig where its DNS leads: not to the server that called; or somebody lies"),
@@ -48,7 +51,9 @@ ADVICE: Final = (
     ("does not answer", "try again later: its server is overloaded, or something else listens there"),
     ("no answer within the time", "try again later: its server is overloaded, or packets are lost"),
     ("offers no way to authenticate", "its operator has to offer SASL EXTERNAL or dialback"),
+    ("invalid-namespace", "its operator has to mend its SRV records: they lead to a port for clients, or for others"),
     ("closed the stream", "ask its operator: its log says why"),
+    ("stream was closed", "ask its operator; SRV records that mix up direct TLS and STARTTLS can look like this"),
     ("connection was lost", "ask its operator: its log says why, or a firewall has cut the connection"),
 )
 """What a reason has in it, and what to do then; the first that fits counts."""
