@@ -13,6 +13,7 @@ import pytest
 from tests.attack.conftest import Canary, chosen
 from tests.attack.peer import RawPeer, RawServer
 from tests.attack.raw import RawClient, password
+from tests.attack.s2s.writer import Writer
 from tests.attack.s2s.zone import ZONE, targets
 from tests.attack.servers.federating import FederatingServer, Town
 from tests.dns import serving
@@ -104,6 +105,26 @@ def victim(server: FederatingServer) -> Iterator[RawClient]:
     client = server.login("user1")
     client.available()
     yield client
+    client.close()
+
+
+@pytest.fixture(scope="module")
+def alice(server: FederatingServer) -> Iterator[Writer]:
+    """Who writes to other servers."""
+    client = server.login("user3")
+    user = Writer(client)
+    yield user
+    user.settle()
+    client.close()
+
+
+@pytest.fixture(scope="module")
+def ann(easy: FederatingServer) -> Iterator[Writer]:
+    """Who does so where dialback is enough."""
+    client = easy.login("user3")
+    user = Writer(client)
+    yield user
+    user.settle()
     client.close()
 
 
