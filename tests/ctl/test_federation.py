@@ -48,6 +48,25 @@ def test_name(tmp_path: Path) -> None:
     assert found(settings, "federation") == [(ERROR, complaint)]
 
 
+def test_components(tmp_path: Path) -> None:
+    """A component's name has to be in the certificate of the host above it, or of the first one."""
+    root = Authority("root")
+    (tmp_path / "authorities.pem").write_bytes(root.pem)
+    (tmp_path / "certs").mkdir()
+    root.names("a.test", "irc.a.test").write(tmp_path / "certs", "a.test")
+    root.names("b.test").write(tmp_path / "certs", "b.test")
+    names = ("irc.a.test", "b.b.test", "else.where.test")
+    ports = "".join(f'[ports."{name}"]\nkind = "component"\nsecret_file = "secret"\n' for name in names)
+    settings = prepare(tmp_path, f'authorities = "authorities.pem"\n[hosts."b.test"]\n{ports}')
+    what = "federation: the certificate of {} is not for {}, which other servers want to see there"
+    assert found(settings, "federation") == [
+        (OK, "federation: the certificate of a.test is good for other servers"),
+        (WARNING, what.format("a.test", "else.where.test")),
+        (OK, "federation: the certificate of b.test is good for other servers"),
+        (WARNING, what.format("b.test", "b.b.test")),
+    ]
+
+
 def test_options(tmp_path: Path) -> None:
     """Authorities that cannot be read, and DANE without anybody who proves anything."""
     prepare(tmp_path, "")

@@ -19,6 +19,8 @@ enable = ["register"]
 open = true
 """
 
+NAMES = ("one.test", "two.test", "none.test", "irc.two.test")
+
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
@@ -33,7 +35,8 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 def test_certificates(two: Site) -> None:
     """Direct TLS goes by the name that the client indicates, STARTTLS by the stream's ``to``; both verified."""
-    byName = {name: sniCertificate(two.directPort, name) for name in ("one.test", "two.test", "none.test", None)}
+    byName = {name: sniCertificate(two.directPort, name) for name in (*NAMES, None)}
+    assert byName["irc.two.test"] == byName["two.test"], "what is below a host is shown the host's"
     assert byName["one.test"] != byName["two.test"]
     assert byName["none.test"] == byName[None] == byName["one.test"], "the first host's is the one for all others"
     for domain in ("one.test", "two.test"):

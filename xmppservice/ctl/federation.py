@@ -53,3 +53,17 @@ def _certificate(settings: Settings, trust: TrustStore, domain: str) -> Iterator
         yield Finding(ERROR, what, f"get one with {domain} as a dNSName")
     else:
         yield Finding(OK, f"federation: the certificate of {domain} is good for other servers")
+        for name in settings.ports:
+            if _homeOf(settings, name) == domain and not identifies(chain[0], name):
+                what = f"federation: the certificate of {domain} is not for {name}, which other servers want to see there"
+                yield Finding(WARNING, what, f"get one for both names, unless {name} is for users of this server alone")
+
+
+def _homeOf(settings: Settings, name: str) -> str:
+    """The host whose certificate stands for a component: the one above it, else the first (see `Router.homeOf`)."""
+    parent = name
+    while parent:
+        if parent in settings.hosts:
+            return parent
+        parent = parent.partition(".")[2]
+    return next(iter(settings.hosts))

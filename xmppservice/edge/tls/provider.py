@@ -91,15 +91,19 @@ class TLSProvider:
         return domain in self._hosts
 
     def _chooseByName(self, connection: SSL.Connection) -> None:
-        """Server name indication: an unknown or absent name keeps the default certificate."""
+        """Server name indication: for a name below a host, such as a component's, the host's certificate is shown; a
+        name that is unknown or absent keeps the default one."""
         try:
             # The name comes in A-labels; ours are in U-labels.
             name = prepareDomain((connection.get_servername() or b"").decode("ascii"))
         except ValueError:
             return
-        host = self._find(name)
-        if host is not None:
-            connection.set_context(host.context)
+        while name:
+            host = self._find(name)
+            if host is not None:
+                connection.set_context(host.context)
+                return
+            name = name.partition(".")[2]
 
     def serverConnectionForTLS(self, protocol: object) -> SSL.Connection:
         """A connection for direct TLS: the default host's, until the client names another."""
