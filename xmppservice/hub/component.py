@@ -12,7 +12,6 @@ component. What is not when the stream breaks goes back to its sender as an erro
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING
 
 from zope.interface import implementer
@@ -25,6 +24,7 @@ from xmppservice.hub.origin import Origin
 from xmppservice.hub.rights import NOTHING, Rights
 from xmppservice.hub.telemetry import Traffic
 from xmppservice.hub.transit import Transit
+from xmppservice.hub.unflushed import Unflushed
 from xmppservice.protocol.errors import StanzaError, StreamError
 from xmppservice.protocol.jid import JID, InvalidJID
 from xmppservice.protocol.stanza import STANZAS, checkIQ, errorFor, messageType, presenceType
@@ -112,7 +112,7 @@ class ComponentLink(Origin):
         self.since = home.clock.now()
         self.port = port
         #: Messages that are not in the kernel yet, with what their senders are told if they never get there.
-        self._unsent: deque[Transit] = deque()
+        self._unsent: Unflushed[Transit] = Unflushed(stream, Transit.finish)
 
     # -- from the component ----------------------------------------------------------------------
 
@@ -209,25 +209,14 @@ class ComponentLink(Origin):
     def deliver(self, transit: Transit) -> None:
         """Send a stanza to the component; a message is settled when the kernel has it."""
         self._send(stanzaBytes(transit))
-        stream = self.stream
-        if transit.kind == "message" and stream is not None:
+        if transit.kind == "message" and self.stream is not None:
             transit.park()
-            self._unsent.append(transit)
-            if len(self._unsent) == 1:
-                stream.afterFlush(lambda: self._flushed(1))
+            self._unsent.sent(transit)
 
     def _send(self, data: bytes) -> None:
         self.port.traffic.sent[data[1]] += 1
         if self.stream is not None:
             self.stream.send(data)
-
-    def _flushed(self, count: int) -> None:
-        """The kernel has the first `count` messages; what was sent since then asks anew."""
-        for _ in range(min(count, len(self._unsent))):
-            self._unsent.popleft().finish()
-        rest = len(self._unsent)
-        if rest and self.stream is not None:
-            self.stream.afterFlush(lambda: self._flushed(rest))
 
     # -- the end ---------------------------------------------------------------------------------
 
@@ -247,7 +236,6 @@ class ComponentLink(Origin):
         self.stream = None
         if self.port.link is self:
             self.port.link = None
-        unsent, self._unsent = self._unsent, deque()
-        for transit in unsent:
+        for transit in self._unsent.takeBack():
             transit.host.bounce(transit, StanzaError("service-unavailable", type="wait"))
             transit.finish()

@@ -13,7 +13,6 @@ over the next one, or goes back to its sender.
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred, succeed
@@ -25,6 +24,7 @@ from xmppservice.hub.contracts.stream import IClosingSession, IProbingSession
 from xmppservice.hub.federation import managing, proofs
 from xmppservice.hub.origin import Origin
 from xmppservice.hub.transit import Transit
+from xmppservice.hub.unflushed import Unflushed
 from xmppservice.protocol.dialback import Pair
 from xmppservice.protocol.errors import StanzaError, StreamError
 from xmppservice.protocol.jid import JID, InvalidJID
@@ -88,7 +88,7 @@ class ServerLink(Origin):
         self.managed: managing.Management | None = None
         self.sent = self.received = 0
         self.reason = "the connection was lost"
-        self._unsent: deque[Parcel] = deque()
+        self._unsent: Unflushed[Parcel] = Unflushed(stream, _taken)
         self._looks = self._seen = 0
         federation.joined(self)
 
@@ -240,22 +240,11 @@ class ServerLink(Origin):
         if self.queue is not None:
             managing.carry(self, data, transit)
             return
-        stream = self.stream
-        if stream is None:
-            return
-        stream.send(data)
+        if self.stream is not None:
+            self.stream.send(data)
         if transit.kind == "message":
-            self._unsent.append((data, transit))
-            if len(self._unsent) == 1:
-                stream.afterFlush(lambda: self._flushed(1))
-
-    def _flushed(self, count: int) -> None:
-        """The kernel has the first `count` messages; what was sent since then asks anew."""
-        for _ in range(min(count, len(self._unsent))):
-            self._unsent.popleft()[1].finish()
-        rest = len(self._unsent)
-        if rest and self.stream is not None:
-            self.stream.afterFlush(lambda: self._flushed(rest))
+            # On a stream that is just being ended nobody asks for it any more, and `end` takes it back.
+            self._unsent.sent((data, transit))
 
     def prove(self, local: str, remote: str) -> Deferred[None]:
         """Have the other server accept a pair, ours first; fails with `Unreachable`."""
@@ -325,7 +314,7 @@ class ServerLink(Origin):
             return
         self.ended = True
         self.stream = None
-        parcels, self._unsent = [*managing.remainder(self), *self._unsent], deque()
+        parcels = [*managing.remainder(self), *self._unsent.takeBack()]
         self.federation.left(self, parcels)
         error = Unreachable(self.reason)
         asked, questions = list(self.asked.values()), list(self.questions.values())
@@ -335,3 +324,8 @@ class ServerLink(Origin):
             proof.errback(error)
         for question in questions:
             question.errback(error)
+
+
+def _taken(parcel: Parcel) -> None:
+    """The kernel has a message."""
+    parcel[1].finish()

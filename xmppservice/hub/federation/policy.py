@@ -32,9 +32,10 @@ class FederationPolicy:
     attempts: int = 2000
     proofs: int = 500
     proofsEach: int = 50
-    #: Stanzas and bytes that one stream may leave unacknowledged, and how long a stream that broke may be resumed.
+    #: Stanzas and bytes that one stream may leave unacknowledged: less than may wait in it (`server.edges`), so that
+    #: senders are told before it breaks. And how long a stream that broke may be resumed.
     unacknowledged: int = 10_000
-    unacknowledgedBytes: int = 8 << 20
+    unacknowledgedBytes: int = 3 << 20
     resumption: int = 300
 
     def allows(self, domain: str) -> bool:
