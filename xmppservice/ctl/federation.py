@@ -55,8 +55,9 @@ def _certificate(settings: Settings, trust: TrustStore, domain: str) -> Iterator
         yield Finding(OK, f"federation: the certificate of {domain} is good for other servers")
         for name in settings.ports:
             if _homeOf(settings, name) == domain and not identifies(chain[0], name):
-                what = f"federation: the certificate of {domain} is not for {name}, which other servers want to see there"
-                yield Finding(WARNING, what, f"get one for both names, unless {name} is for users of this server alone")
+                what = f"the certificate of {domain} is not for {name}, which other servers want to see there"
+                mend = f"get one for both names, unless {name} is for users of this server alone"
+                yield Finding(WARNING, f"federation: {what}", mend)
 
 
 def _homeOf(settings: Settings, name: str) -> str:
