@@ -14,7 +14,6 @@ from tests.attack.conftest import Canary, chosen
 from tests.attack.peer import RawPeer, RawServer
 from tests.attack.raw import RawClient, password
 from tests.attack.s2s.writer import Writer
-from tests.attack.s2s.zone import ZONE, targets
 from tests.attack.servers.federating import FederatingServer, Town
 from tests.dns import serving
 
@@ -31,10 +30,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="session")
 def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
     """Everybody else."""
-    with targets() as zone, serving({**ZONE, **zone}) as port:
-        around = Town(tmp_path_factory.mktemp("around") / "town", resolver=port)
+    around = Town(tmp_path_factory.mktemp("around"))
+    with serving(around.places.zone()) as around.resolver:
         yield around
-        around.leave()
+    around.leave()
 
 
 def _running(tmp_path_factory: pytest.TempPathFactory, town: Town, policy: str) -> FederatingServer:

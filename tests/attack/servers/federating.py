@@ -7,6 +7,7 @@ from typing import Any
 
 from tests.attack.peer import BIDI, Papers, RawPeer, RawServer, outwards
 from tests.attack.raw import DOMAIN
+from tests.attack.s2s.zone import Places
 from tests.attack.servers.own import COMPONENT, CONFIG, AttackedServer
 from tests.attack.servers.sabotaged import ProcessWith
 from tests.interop.processes import freePort
@@ -40,10 +41,11 @@ overrides = [{overrides}]
 class Town:
     """What stands around our server: certificates, and servers with ports that listen before ours starts."""
 
-    def __init__(self, folder: Path, count: int = NEIGHBOURS, resolver: int = 0) -> None:
-        folder.mkdir()
+    def __init__(self, folder: Path, count: int = NEIGHBOURS) -> None:
         self.papers = Papers(folder)
-        self.resolver = resolver
+        self.places = Places(self.papers)
+        #: The port of the name server; without one nothing is found.
+        self.resolver = 9
         self.servers = {name: RawServer(name, self.papers) for name in (f"n{n}.test" for n in range(count))}
         self._fresh = iter(self.servers.values())
 
@@ -53,6 +55,7 @@ class Town:
 
     def leave(self) -> None:
         """All ports are closed."""
+        self.places.close()
         for server in self.servers.values():
             server.close()
 
@@ -72,7 +75,7 @@ class FederatingServer(AttackedServer):
         filled = {
             "{s2s}": str(self.s2sPort), "{s2sTls}": str(self.s2sDirectPort), "{authorities}": str(town.papers.trusted),
             "{authentication}": self._policy, "{overrides}": places,
-            "{resolver}": f'"127.0.0.1:{town.resolver}"' if town.resolver else '"127.0.0.1:9"',
+            "{resolver}": f'"127.0.0.1:{town.resolver}"',
         }  # fmt: skip
         listen = '[listen]\ncomponent = ["tcp:{component}:interface=127.0.0.1"]\n'
         assert listen in CONFIG
@@ -139,5 +142,5 @@ class SabotagedFederation(ProcessWith, FederatingServer):
     """The same with code that runs in its process before it starts."""
 
     def __init__(self, folder: Path, town: Town, code: str, policy: str = "certificates", more: str = "") -> None:
-        self.town, self._policy, self._more = town, policy, more
-        super().__init__(folder, code)
+        self._code = code
+        FederatingServer.__init__(self, folder, town, policy, more)
