@@ -75,13 +75,16 @@ class Flood(Client):
         super().__init__(user, Book("f"))
         #: (Kind, condition) → how often.
         self.errors: Counter[tuple[str, str]] = Counter()
+        #: The same by domain.
+        self.conditions: Counter[tuple[str, str]] = Counter()
 
     def _message(self, item: Element) -> None:
         super()._message(item)
         error = item.find(ns.CLIENT, "error")
         assert error is not None, item
-        kind = (item.get("from") or "").split(".")[-2]
-        self.errors[kind, error.elements()[0].name] += 1
+        domain, condition = (item.get("from") or "").partition("@")[2], error.elements()[0].name
+        self.errors[domain.split(".")[-2], condition] += 1
+        self.conditions[domain, condition] += 1
 
     def flood(self, domains: list[str], each: int) -> None:
         """As many messages to each domain, in turn."""

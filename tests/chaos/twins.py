@@ -38,24 +38,27 @@ Row = dict[str, str]
 
 
 class Federated(Victim):
-    """A server of one domain that other servers can reach. `places` says where others are: domain → port."""
+    """A server of one domain that other servers can reach. `places` says where others are: domain → port; `aliases`
+    are more domains of this one."""
 
     def __init__(
         self, folder: Path, domain: str, authority: Authority, users: Sequence[str], s2s: str = "",
-        places: dict[str, int] | None = None, port: int = 0, listen: str = "", **more: Any,
+        places: dict[str, int] | None = None, port: int = 0, listen: str = "", aliases: Sequence[str] = (), **more: Any,
     ) -> None:  # fmt: skip
         self.domain = domain
         self.s2sPort = port or freePort()
         folder.mkdir(parents=True, exist_ok=True)
         certificates = folder / "certs"
         certificates.mkdir()
-        authority.server(domain).write(certificates, domain)
+        for name in (domain, *aliases):
+            authority.server(name).write(certificates, name)
         (folder / "authority.pem").write_bytes(authority.pem)
         (certificates / "ca.crt").write_bytes(authority.pem)
         overrides = ", ".join(f'"{name} = 127.0.0.1:{number}"' for name, number in (places or {}).items())
         s2s = f"overrides = [{overrides}]\n{s2s}"
         listen = f's2s = ["tcp:{self.s2sPort}:interface=127.0.0.1"]\n{listen}'
         self.config = _CONFIG.format(listen=listen, s2s=s2s, domain=domain)
+        self.config += "".join(f'[hosts."{name}"]\n' for name in aliases)
         super().__init__(folder, users, **more)
 
     def command(self, verb: str, /, **arguments: Any) -> list[Row]:

@@ -31,16 +31,20 @@ def park() -> None:
     Federation.left = leftBehind  # type: ignore[method-assign]
 
 
-def hurry() -> None:
-    """No sabotage: what other servers have time for is a tenth of what it was, so that tests are short."""
-    from xmppservice.edge.s2s import dialler, outgoing
+def hurry(dial: bool = True) -> None:
+    """No sabotage: what other servers have time for is a tenth of what it was, so that tests are short; name servers
+    have a bit more, and connecting too if `dial` is false."""
+    from xmppservice.edge.s2s import dialler, outgoing, resolving
     from xmppservice.hub.federation import policy
 
+    limits = resolving.ResolverLimits
+    resolving.ResolverLimits = lambda: limits(total=4.0, rounds=(1.0, 2.0))  # type: ignore[assignment,misc]
     outgoing.ALL_IN_ALL /= 10
     outgoing.ONE_TARGET /= 10
-    dial = dialler.Dialler.__init__
-    assert dial.__defaults__ is not None
-    dial.__defaults__ = (*dial.__defaults__[:-2], *(each / 10 for each in dial.__defaults__[-2:]))
+    if dial:
+        init = dialler.Dialler.__init__
+        assert init.__defaults__ is not None
+        init.__defaults__ = (*init.__defaults__[:-2], *(each / 10 for each in init.__defaults__[-2:]))
 
     class Impatient(policy.FederationPolicy):
         """Answers are due sooner."""
@@ -66,6 +70,13 @@ def eager() -> None:
     from xmppservice.hub.federation import route
 
     route.FIRST_PAUSE = 0.001
+
+
+def one() -> None:
+    """The next address is tried when the one before has failed, and not earlier."""
+    from xmppservice.edge.s2s import dialler
+
+    dialler.STAGGER = 3600.0  # type: ignore[misc]
 
 
 def swallow() -> None:
