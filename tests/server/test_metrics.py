@@ -278,21 +278,23 @@ def test_refusedSummary() -> None:
         components=ComponentFactory(_nobody, "x", StreamSettings(), clock), ports=(), federation=None,
     )  # fmt: skip
     server.clients.refused = refused
+    others: dict[str, int] = {}
     lines: list[str] = []
     log = Lines(lines.append)
     observation = Observation(server)
+    server.federation = SimpleNamespace(incoming=SimpleNamespace(refused=others))
     observation.startService()
     globalLogPublisher.addObserver(log)
     try:
         clock.advance(60)
         clock.advance(60)
-        refused["address"], refused["memory"] = 5, 1
+        refused["address"], refused["memory"], others["address"] = 5, 1, 4
         clock.advance(60)
     finally:
         globalLogPublisher.removeObserver(log)
         observation.stopService()
     told = [line.partition("connections refused in the last 60 s: ")[2] for line in lines]
-    assert told == ["address: 2\n", "address: 3, memory: 1\n"]
+    assert told == ["address: 2\n", "address: 3, memory: 1, address (another server): 4\n"]
     assert server.telemetry.figures.value("xmppservice_refused_connections_total", reason="memory") == 1
     assert parse(exposition(server.telemetry.figures))
     assert clock.getDelayedCalls() == []

@@ -57,12 +57,25 @@ def test_otherServers(sites: Sites) -> None:
     _gone(one, page)
     stranger = Authority("a stranger")
     stranger.server(TWO).write(two.folder / "certs", TWO)
+    (two.folder / "certs" / "ca.crt").write_bytes(stranger.pem)
     two.start()
     found, text = steps(one)
     assert found == [("DNS", "ok"), ("connection", "ok"), ("encryption", "ok"), ("stream", "failed")]
     assert "s2s.authorities" in text
+    _refused(one, two, page)
     assert TWO not in body(ask(page)).decode()
     one.stop()
+
+
+def _refused(one: FederatedSite, two: FederatedSite, page: int) -> None:
+    """Who calls and is not believed is told why, and so is the operator."""
+    b = two.login(f"b@{TWO}")
+    b.send(f"<message to='a@{ONE}' type='chat' id='m'><body>x</body></message>")
+    waitFor("the refusal", lambda: s2s(scrape(page), "refused_proofs_total", way="dialback") > 0)
+    row = next(row for row in one.links() if row["pair"].startswith(TWO))
+    assert row["state"] == "refused" and "issued by an authority that is not trusted here" in row["why"]
+    assert s2s(scrape(page), "refused_proofs_total", way="external") == 0
+    b.close()
 
 
 def _trial(one: FederatedSite, page: int) -> None:

@@ -80,6 +80,9 @@ class Observation(Service):
         """Say what was refused since the last time, if anything was: one line, whoever floods."""
         self._call = self._server.reactor.callLater(self.interval, self.summarise)
         refused = dict(self._server.clients.refused)
+        if self._server.federation is not None:
+            others = self._server.federation.incoming.refused
+            refused.update((f"{reason} (another server)", count) for reason, count in others.items())
         fresh = {reason: count - self._told.get(reason, 0) for reason, count in refused.items()}
         self._told = refused
         reasons = ", ".join(f"{reason}: {count}" for reason, count in fresh.items() if count)
