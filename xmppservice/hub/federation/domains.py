@@ -20,7 +20,7 @@ from xmppservice.hub.federation.policy import FederationPolicy
 from xmppservice.hub.federation.route import Parcel, Route, giveBack
 from xmppservice.hub.federation.tally import Tally
 from xmppservice.protocol.dialback import Dialback, Pair
-from xmppservice.protocol.errors import StanzaError
+from xmppservice.protocol.errors import StanzaError, StreamError
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall
@@ -297,7 +297,7 @@ class Federation:
         for route in routes:
             route.stop(Unreachable("the server stops"))
         for link in list(self.links):
-            link.disconnect()
+            link.disconnect(StreamError("system-shutdown"))
         for _, timer in self._hibernating.values():
             timer.cancel()
         self._hibernating.clear()
