@@ -32,7 +32,7 @@ def marks(function: ast.FunctionDef) -> set[str]:
 
 def marked() -> set[str]:
     """All ids that a test of this folder carries."""
-    files = sorted(HERE.glob("test_*.py"))
+    files = sorted(HERE.rglob("test_*.py"))
     return {id for file in files for function in functions(file).values() for id in marks(function)}
 
 

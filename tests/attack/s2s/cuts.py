@@ -102,3 +102,15 @@ def anyCertificate() -> None:
     from xmppservice.protocol.stream.s2s import Verdict
 
     trust.judgeChain = lambda *rest: Verdict(True, "pkix")
+
+
+def hurry() -> None:
+    """No defence: times that no setting changes, shortened so that tests of them last seconds."""
+    import attrs
+
+    from xmppservice.edge.s2s import outgoing
+    from xmppservice.server import federation
+
+    outgoing.ONE_TARGET, outgoing.ALL_IN_ALL = 3.0, 8.0
+    policy = federation.federationPolicy
+    federation.federationPolicy = lambda settings: attrs.evolve(policy(settings), answerTime=3.0)

@@ -10,7 +10,7 @@ import pytest
 from tests.attack.raw import RawClient, password
 from tests.attack.s2s import attempts, cuts
 from tests.attack.s2s.attempts import Attempt, Take
-from tests.attack.servers.federating import SabotagedFederation, Town
+from tests.attack.servers.federating import ChangedFederation, Town
 
 
 class Sabotage(NamedTuple):
@@ -41,7 +41,7 @@ BUILDS: dict[str, list[Sabotage]] = {
 }
 CUTS = [pytest.param(build, each, id=each.attempt.__name__) for build, each in
         ((build, each) for build, found in BUILDS.items() for each in found)]
-Running = tuple[SabotagedFederation, RawClient]
+Running = tuple[ChangedFederation, RawClient]
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def broken(tmp_path_factory: pytest.TempPathFactory, town: Town) -> Iterator[dic
     for build, sabotages in BUILDS.items():
         names = dict.fromkeys(each.cut.__name__ for each in sabotages)
         code = "from tests.attack.s2s import cuts; " + "; ".join(f"cuts.{name}()" for name in names)
-        server = SabotagedFederation(tmp_path_factory.mktemp(f"broken-{build}"), town, code, build)
+        server = ChangedFederation(tmp_path_factory.mktemp(f"broken-{build}"), town, code, build)
         server.addUsers({"victim": password("victim")})
         victim = server.login("victim")
         victim.available()

@@ -63,8 +63,8 @@ class Town:
 class FederatingServer(AttackedServer):
     """The real process, with a policy for other servers."""
 
-    def __init__(self, folder: Path, town: Town, policy: str = "certificates", more: str = "") -> None:
-        self.town, self._policy, self._more = town, policy, more
+    def __init__(self, folder: Path, town: Town, policy: str = "certificates", limits: str = "") -> None:
+        self.town, self._policy, self._limits = town, policy, limits
         super().__init__(folder)
 
     def configure(self) -> None:
@@ -79,7 +79,7 @@ class FederatingServer(AttackedServer):
         }  # fmt: skip
         listen = '[listen]\ncomponent = ["tcp:{component}:interface=127.0.0.1"]\n'
         assert listen in CONFIG
-        text = CONFIG.replace(listen, _S2S) + self._more
+        text = CONFIG.replace(listen, _S2S).replace("[limits]\n", f"[limits]\n{self._limits}")
         for key, value in filled.items():
             text = text.replace(key, value)
         self.extra = text
@@ -138,9 +138,9 @@ class FederatingServer(AttackedServer):
         return peer
 
 
-class SabotagedFederation(ProcessWith, FederatingServer):
+class ChangedFederation(ProcessWith, FederatingServer):
     """The same with code that runs in its process before it starts."""
 
-    def __init__(self, folder: Path, town: Town, code: str, policy: str = "certificates", more: str = "") -> None:
+    def __init__(self, folder: Path, town: Town, code: str, policy: str = "certificates", limits: str = "") -> None:
         self._code = code
-        FederatingServer.__init__(self, folder, town, policy, more)
+        FederatingServer.__init__(self, folder, town, policy, limits)

@@ -108,7 +108,11 @@ class ProcessWith(AttackedServer):
             *("--c2s-tls", f"tcp:{self.directPort}:interface=127.0.0.1"),
         ]
         self.child = Child([sys.executable, *command], self.folder / "server.log", self.folder, environment)
-        waitFor("the server's ports", self._listening)
+        waitFor("the server", self._isUp)
+
+    def _isUp(self) -> bool:
+        assert self.child.running(), f"the server ended:\n{self.report()}"
+        return "serving " in self.report()
 
 
 class SabotagedServer(ProcessWith):
