@@ -95,12 +95,19 @@ class Federation:
 
     def _open(self, pair: Pair) -> Route:
         """A new route, for a pair that may have one."""
+        error = StanzaError("remote-server-not-found") if self.stopping else self._refusal(pair)
+        if error is not None:
+            raise error
+        return self.routeFor(*pair)
+
+    def _refusal(self, pair: Pair) -> StanzaError | None:
+        """Why nothing goes from a domain of ours to another one, if so."""
         local, remote = pair
-        if not self.isOurs(local) or self.isOurs(remote) or self.stopping:
-            raise StanzaError("remote-server-not-found")
+        if not self.isOurs(local) or self.isOurs(remote):
+            return StanzaError("remote-server-not-found")
         if not self.policy.allows(remote):
-            raise StanzaError("remote-server-not-found", text=f"this server does not talk to {remote}")
-        return self.routeFor(local, remote)
+            return StanzaError("remote-server-not-found", text=f"this server does not talk to {remote}")
+        return None
 
     def routeFor(self, local: str, remote: str) -> Route:
         """The route of a pair, ours first."""
@@ -177,6 +184,9 @@ class Federation:
         """A pair of another server was proved."""
         self.failures.pop((sender, target), None)
         self.tally.proved("in", how)
+        route = self.routes.get((target, sender))
+        if route is not None:
+            route.revive(start=not link.bidi)
         log.info("{sender} may send to {target}: {how}, from {address}",
                  sender=sender, target=target, how=how, address=_addressOf(link))  # fmt: skip
 
@@ -198,15 +208,22 @@ class Federation:
         self.tally.left(link)
         self._held.discard(link)
         for pair, mine in _byPair(parcels).items():
-            if self.stopping or not self.isOurs(pair[0]):
-                for _, transit in mine:
-                    giveBack(transit, StanzaError("remote-server-timeout", text="the server stops"))
-            else:
+            stopping = StanzaError("remote-server-timeout", text="the server stops") if self.stopping else None
+            error = stopping or self._refusal(pair)
+            if error is None:
                 self.routeFor(*pair).putBack(mine)
+            else:
+                for _, transit in mine:
+                    giveBack(transit, error)
         for pair in link.carries:
             route = self.routes.get(pair)
-            if route is not None and (route.link is link or route.link is None):
-                route.lost(link.reason)
+            if route is None:
+                continue
+            if route.link is link or route.link is None:
+                route.lost(link.reason, link.taken > 0)
+            else:
+                # Another stream carries the pair meanwhile.
+                route.flush()
 
     # -- streams of others that may be resumed -----------------------------------------------------------
 
@@ -261,6 +278,9 @@ class Federation:
     def use(self, policy: FederationPolicy) -> None:
         """Another policy: those whom it does not allow are let go."""
         self.policy = policy
+        for pair in [pair for pair in self.routes if not policy.allows(pair[1])]:
+            error = Unreachable(f"this server does not talk to {pair[1]}", "remote-server-not-found")
+            self.routes.pop(pair).stop(error)
         for link in list(self.links):
             domains = {pair[0] for pair in link.accepts} | {pair[1] for pair in link.carries}
             if any(not policy.allows(domain) for domain in domains):

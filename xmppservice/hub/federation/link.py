@@ -21,7 +21,7 @@ from zope.interface import implementer
 
 from xmppservice.hub.contracts.federation import Unreachable
 from xmppservice.hub.contracts.stream import IClosingSession, IProbingSession
-from xmppservice.hub.federation import managing, proofs
+from xmppservice.hub.federation import managing, overdue, proofs
 from xmppservice.hub.origin import Origin
 from xmppservice.hub.transit import Transit
 from xmppservice.hub.unflushed import Unflushed
@@ -33,6 +33,8 @@ from xmppservice.protocol.stream.outgoing import describe
 from xmppservice.wire import ns
 
 if TYPE_CHECKING:
+    from twisted.internet.interfaces import IDelayedCall
+
     from xmppservice.hub.contracts.federation import IIdentity
     from xmppservice.hub.contracts.stream import IStream
     from xmppservice.hub.federation.domains import Federation
@@ -57,13 +59,14 @@ class ServerLink(Origin):
     """One stream between servers.
 
     `local` is the domain of ours that has opened it, "" if the other server has; `outgoing`: we have. `dialback`: pairs
-    can be proved on it. `how` says for each pair, whichever the direction, how it was authenticated.
+    can be proved on it. `how` says for each pair, whichever the direction, how it was authenticated. `taken`: of what
+    we have sent, how much the other server has acknowledged, or the kernel has taken.
     """
 
     __slots__ = (
         "_looks", "_seen", "_unsent", "accepts", "asked", "bidi", "carries", "dialback", "federation", "how",
         "identity", "jid", "local", "managed", "outgoing", "queue", "questions", "reason", "received", "remote", "sent",
-        "since",
+        "since", "taken", "watching",
     )  # fmt: skip
 
     def __init__(
@@ -86,9 +89,10 @@ class ServerLink(Origin):
         self.questions: dict[tuple[str, str, str], Deferred[str]] = {}
         self.queue: ResumeQueue | None = None
         self.managed: managing.Management | None = None
-        self.sent = self.received = 0
+        self.sent = self.received = self.taken = 0
+        self.watching: IDelayedCall | None = None
         self.reason = "the connection was lost"
-        self._unsent: Unflushed[Parcel] = Unflushed(stream, _taken)
+        self._unsent: Unflushed[Parcel] = Unflushed(stream, self._took)
         self._looks = self._seen = 0
         federation.joined(self)
 
@@ -245,6 +249,13 @@ class ServerLink(Origin):
         if transit.kind == "message":
             # On a stream that is just being ended nobody asks for it any more, and `end` takes it back.
             self._unsent.sent((data, transit))
+            if self.watching is None:
+                overdue.watch(self)
+
+    def _took(self, parcel: Parcel) -> None:
+        """The kernel has a message."""
+        self.taken += 1
+        parcel[1].finish()
 
     def prove(self, local: str, remote: str) -> Deferred[None]:
         """Have the other server accept a pair, ours first; fails with `Unreachable`."""
@@ -275,8 +286,13 @@ class ServerLink(Origin):
         return bool(self._unsent or self.queue)
 
     def expire(self) -> None:
-        """The time for a proof is over. A stream that was opened to ask about somebody else's is closed in peace."""
-        if self.outgoing and not self.asked and not self.questions:
+        """The time for a proof is over. A stream that was opened to ask about somebody else's is closed in peace; while
+        it is being asked something, that has a time of its own."""
+        if self.carries or self.accepts or self.ended:
+            return
+        if self.outgoing and (self.asked or self.questions):
+            self.federation.clock.callLater(self.federation.policy.answerTime, self.expire)
+        elif self.outgoing:
             self.reason = "nobody used it"
             self.disconnect()
         else:
@@ -314,6 +330,7 @@ class ServerLink(Origin):
             return
         self.ended = True
         self.stream = None
+        overdue.stop(self)
         parcels = [*managing.remainder(self), *self._unsent.takeBack()]
         self.federation.left(self, parcels)
         error = Unreachable(self.reason)
@@ -324,8 +341,3 @@ class ServerLink(Origin):
             proof.errback(error)
         for question in questions:
             question.errback(error)
-
-
-def _taken(parcel: Parcel) -> None:
-    """The kernel has a message."""
-    parcel[1].finish()

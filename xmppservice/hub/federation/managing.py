@@ -15,6 +15,7 @@ import secrets
 from typing import TYPE_CHECKING
 
 from xmppservice.hub.acknowledge import AckLedger, HeldAnswers
+from xmppservice.hub.federation import overdue
 from xmppservice.hub.federation.route import Parcel, giveBack
 from xmppservice.hub.management import REQUEST
 from xmppservice.protocol.errors import StanzaError, StreamError
@@ -150,6 +151,8 @@ def _resumed(link: ServerLink, element: Element) -> None:
     rest = link.queue.unacknowledged
     link.managed.requested = bool(rest)
     _send(link, b"".join([data for data, _ in rest]) + (REQUEST if rest else b""))
+    if rest:
+        overdue.watch(link)
     for route in routes:
         route.use(link)
 
@@ -201,7 +204,7 @@ def suspend(link: ServerLink) -> None:
     elif len(link.carries) == 1 and link.queue is not None and not link.bidi:
         route = federation.routeFor(*next(iter(link.carries)))
         if route.link is link and route.suspension is None:
-            route.suspension = Suspension(state.token, link.queue, federation.clock.seconds())
+            route.suspension = Suspension(state.token, link.queue, route.since)
             link.queue = None
 
 
@@ -234,6 +237,8 @@ def carry(link: ServerLink, data: bytes, transit: Transit) -> None:
         else:
             state.requested = True
             stream.send(data + REQUEST)
+            if link.watching is None:
+                overdue.watch(link)
 
 
 def _tooMuch(link: ServerLink, state: Management, transit: Transit) -> None:
@@ -277,6 +282,7 @@ def _release(link: ServerLink, h: int) -> bool:
     except HandledCountTooHigh as error:
         app = Element(ns.SM, "handled-count-too-high", {"h": str(error.h), "send-count": str(error.sent)})
         raise StreamError("undefined-condition", str(error), app) from None
+    link.taken += len(released)
     _finish(released)
     return bool(released)
 
@@ -327,11 +333,15 @@ def _enableFor(link: ServerLink, element: Element) -> None:
 def _resume(link: ServerLink, element: Element) -> None:
     """A server comes back: it gets the count of its former stream if it may still send all that it might then."""
     token = element.get("previd") or ""
-    former = link.federation.wake(token, link)
+    former = link.federation.wake(token, link) if token else None
     if former is None or former.ledger is None:
         _send(link, _failure("item-not-found"))
         return
     count = former.ledger.settled()
+    if link.carries:
+        # It is for both directions now: the other server may enable it anew, and need not send again what we have.
+        _send(link, _failure("item-not-found", count))
+        return
     former.ledger.restart(count)
     link.ledger = former.ledger
     link.managed = Management()

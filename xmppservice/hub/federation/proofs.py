@@ -67,6 +67,9 @@ def verify(link: ServerLink, local: str, remote: str, id: str, key: str) -> Defe
     question = (local, remote, id)
     if link.ended or question in link.questions:
         result.errback(Unreachable(link.reason if link.ended else "it is being asked already"))
+    elif not link.dialback:
+        # Whoever does not know the question might end a stream that others need.
+        result.errback(Unreachable("it does not speak dialback"))
     else:
         link.questions[question] = result
         _limit(link, link.questions, question)
@@ -88,6 +91,9 @@ def _limit(link: ServerLink, table: dict[Any, Any], key: Any) -> None:
     def stop(outcome: Any) -> Any:
         if timer.active():
             timer.cancel()
+        if table.get(key) is result:
+            # It was cancelled.
+            del table[key]
         return outcome
 
     result.addBoth(stop)
@@ -115,7 +121,8 @@ def _answered(link: ServerLink, answer: Dialback) -> None:
 
 def _resolve(question: Deferred[str], answer: Dialback, type: str) -> None:
     if type == ERROR:
-        question.errback(_refusal(answer))
+        # What the server that asked us is told (2.5).
+        question.errback(Unreachable(_refusal(answer).reason, "remote-server-not-found"))
     else:
         question.callback(type)
 

@@ -5,6 +5,9 @@ here is touched. Without one they wait, and the first of them starts an attempt:
 to the same server is used again, else one is opened. If the attempt fails, what waits is kept for `queueTime` and
 tried again; after that it comes back to its senders, and so does at once what comes next, until the pause is over.
 Pauses grow, and no stanza is needed to forget them: the first after a pause begins anew.
+
+A stream that is lost before the other server has taken anything may have been lost because of what was sent. After a
+few of those in a row there are pauses as well, and the time of what waits runs on.
 """
 
 from __future__ import annotations
@@ -33,13 +36,16 @@ Parcel = tuple[bytes, "Transit"]
 
 FIRST_PAUSE = 1.0
 
+#: Streams in a row that may be lost without having been of any use, before we pause.
+FREE_LOSSES = 2
+
 
 class Route:
     """One pair of domains, ours first. `reason` is why the last attempt failed, "" if it did not."""
 
     __slots__ = (
-        "_attempt", "_federation", "_hopes", "_proving", "_size", "_timer", "_waiting", "condition", "failures", "link",
-        "local", "pausedUntil", "reason", "remote", "suspension",
+        "_attempt", "_federation", "_hopes", "_proving", "_size", "_stopped", "_timer", "_useless", "_uselessSince",
+        "_waiting", "condition", "failures", "link", "local", "pausedUntil", "reason", "remote", "suspension",
     )  # fmt: skip
 
     def __init__(self, federation: Federation, local: str, remote: str) -> None:
@@ -59,6 +65,10 @@ class Route:
         #: Who waits for a stream to that server, whoever may send on it.
         self._hopes: list[Deferred[ServerLink]] = []
         self._timer: IDelayedCall | None = None
+        #: Streams in a row by which the other server has taken nothing, and when we began to mind that; 0 if not.
+        self._useless = 0
+        self._uselessSince = 0.0
+        self._stopped = False
 
     # -- what waits --------------------------------------------------------------------------------
 
@@ -90,20 +100,30 @@ class Route:
 
     def putBack(self, parcels: Iterable[Parcel]) -> None:
         """What a link could not bring to the end goes first."""
-        now = self._federation.clock.seconds()
+        since = self.since
         for data, transit in reversed(list(parcels)):
             self._count(len(data))
-            self._waiting.appendleft((data, transit, now))
+            self._waiting.appendleft((data, transit, since))
+
+    @property
+    def since(self) -> float:
+        """From when on the time counts of what a link has left behind."""
+        return self._uselessSince or self._federation.clock.seconds()
 
     def _count(self, size: int) -> None:
         self._size += size
         self._federation.waitingBytes += size
 
-    def _takeAll(self) -> list[Parcel]:
-        taken = [(data, transit) for data, transit, _ in self._waiting]
-        self._waiting.clear()
-        self._count(-self._size)
-        return taken
+    def _takeFirst(self) -> Parcel:
+        data, transit, _ = self._waiting.popleft()
+        self._count(-len(data))
+        return data, transit
+
+    def flush(self) -> None:
+        """Send what waits. The link may end of that, and then the rest stays."""
+        link = self.link
+        while link is not None and link is self.link and self._waiting:
+            link.carry(*self._takeFirst())
 
     def _error(self) -> StanzaError:
         text = f"{self.remote} cannot be reached: {self.reason}"
@@ -112,8 +132,8 @@ class Route:
     def bounce(self) -> None:
         """All that waits comes back to its senders."""
         error = self._error()
-        for _, transit in self._takeAll():
-            giveBack(transit, error)
+        for _ in range(len(self._waiting)):
+            giveBack(self._takeFirst()[1], error)
 
     # -- attempts ----------------------------------------------------------------------------------
 
@@ -129,27 +149,37 @@ class Route:
         return hope
 
     def _start(self) -> None:
-        if self._attempt is not None or self._timer is not None:
+        if self._attempt is not None or self._timer is not None or self._stopped:
             return
         attempt = self._attempt = self._federation.obtain(self.local, self.remote)
         attempt.addCallback(self._reached).addErrback(self._failed)
 
     def _reached(self, link: ServerLink) -> Deferred[None] | None:
         """There is a stream; if stanzas wait, it has to carry the pair."""
-        hopes, self._hopes = self._hopes, []
-        for hope in hopes:
-            hope.callback(link)
         if not self._waiting and self.suspension is None:
             self._attempt = None
+            self.pausedUntil = 0.0
+            self._fulfil(link)
             return None
-        self._proving = link
         proof = self._proveOn(link)
         if link.local != self.local:
             # Opened for another domain of ours: where that is not enough, ours may do on a stream of its own.
             proof.addErrback(self._alone)
         return proof
 
+    def _fulfil(self, link: ServerLink) -> None:
+        hopes, self._hopes = self._hopes, []
+        for hope in hopes:
+            hope.callback(link)
+
+    def _disappoint(self, error: Unreachable) -> None:
+        hopes, self._hopes = self._hopes, []
+        for hope in hopes:
+            hope.errback(error)
+
     def _proveOn(self, link: ServerLink) -> Deferred[None]:
+        self._proving = link
+        self._fulfil(link)
         return link.prove(self.local, self.remote).addCallback(lambda _: self._proved(link))
 
     def _alone(self, failure: Failure) -> Deferred[None]:
@@ -164,26 +194,47 @@ class Route:
         """From now on this link carries the pair; what waits goes first."""
         if self.link is None:
             if link.ended:
-                self.lost(link.reason)
+                self.lost(link.reason, False)
                 return
             self.link = link
             self._cancel()
             self.failures, self.pausedUntil, self.reason, self.condition = 0, 0.0, "", ""
-        for data, transit in self._takeAll():
-            self.link.carry(data, transit)
+            # If it comes to this link in another way than by resumption, what was not counted is sent again.
+            self._dropSuspension()
+        self.flush()
 
-    def lost(self, reason: str) -> None:
-        """The link is gone: what waits needs another one."""
+    def lost(self, reason: str, useful: bool) -> None:
+        """The link is gone: what waits needs another one. `useful`: the other server has taken something from it."""
         self.link = None
         self.reason = reason
-        if self._waiting or self.suspension is not None:
-            self._start()
-        else:
+        if useful:
+            self._forgive()
+        if not self._waiting and self.suspension is None:
             self._federation.forgetIdle(self)
+            return
+        self._useless += not useful
+        if self._useless <= FREE_LOSSES:
+            self._start()
+        elif self._attempt is None and self._timer is None and not self._stopped:
+            self._uselessSince = self.since
+            self.failures = self._useless - FREE_LOSSES
+            self._pause(False)
+
+    def _forgive(self) -> None:
+        self._useless, self._uselessSince = 0, 0.0
+
+    def revive(self, start: bool) -> None:
+        """The other server has proved itself to us, so it is up: there is no reason to pause. `start`: try at once."""
+        self.pausedUntil = 0.0
+        if start and self._timer is not None and self._useless <= FREE_LOSSES:
+            self._cancel()
+            self._start()
 
     def _failed(self, failure: Failure) -> None:
         """The attempt came to nothing."""
         self._attempt = self._proving = None
+        if self._stopped:
+            return
         error = failure.value
         if isinstance(error, CancelledError):
             error = Unreachable("no answer within the time")
@@ -192,9 +243,7 @@ class Route:
         self.failures += 1
         self.reason, self.condition = error.reason, error.condition
         self._federation.failed(self, error)
-        hopes, self._hopes = self._hopes, []
-        for hope in hopes:
-            hope.errback(error)
+        self._disappoint(error)
         if self.link is None:
             self._pause(error.lasting)
 
@@ -210,6 +259,7 @@ class Route:
             self._timer = federation.clock.callLater(min(pause, left), self._again)
             return
         self.pausedUntil = now + pause
+        self._forgive()
         self._dropSuspension()
         self.bounce()
 
@@ -237,14 +287,15 @@ class Route:
             self.putBack(suspension.parcels())
 
     def stop(self, error: Unreachable) -> None:
-        """The server stops, or this pair is none of ours any more."""
+        """The server stops, or this pair may not speak to each other any more: nothing more is tried."""
+        self._stopped = True
         self._cancel()
         self.reason, self.condition = error.reason, error.condition
-        self._dropSuspension()
         attempt, self._attempt = self._attempt, None
         if attempt is not None:
             attempt.cancel()
-        self._cancel()
+        self._disappoint(error)
+        self._dropSuspension()
         self.bounce()
 
 
