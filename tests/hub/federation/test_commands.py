@@ -72,7 +72,7 @@ class CommandTests(SynchronousTestCase):
         self.connector.fail(reason)
         row = self.list()[OUT]
         self.assertEqual((row["state"], row["waiting"], row["why"]), ("waiting", 1, reason))
-        self.kit.server.advance(0.9)
+        self.kit.server.advance(1)
         self.connector.fail("no such name", lasting=True)
         row = self.list()[OUT]
         self.assertEqual((row["state"], row["waiting"], row["why"]), ("unreachable", 0, "no such name"))
@@ -218,6 +218,10 @@ class AdviceTests(SynchronousTestCase):
         """The first that fits counts; nothing for what nobody knows; each thing once."""
         self.assertIn("s2s.authorities", adviceFor("its certificate is not accepted: issued by an authority that is "
                                                    "not trusted here"))  # fmt: skip
+        theirs = "it refused dialback: not-authorized its certificate is not accepted: not trusted here"
+        self.assertIn("our certificate", adviceFor(theirs))
+        theirs = "it refused dialback: remote-server-timeout your server cannot be asked: connection refused by x"
+        self.assertIn("can reach this server", adviceFor(theirs))
         self.assertEqual(adviceFor("something new"), "")
         self.assertEqual(len(advices(["connection refused by a", "connection refused by b", "something new"])), 1)
 

@@ -6,7 +6,16 @@ from collections.abc import Iterable
 from typing import Final
 
 ADVICE: Final = (
-    # What is wrong with a certificate comes first: why POSH or DANE did not help may follow in the same text.
+    # What the other server says of us comes first: what it could not do looks like what we could not.
+    (
+        "it refused dialback: not-authorized",
+        "run xmppctl check, mend what it says of our certificate, and ask its operator whom it trusts",
+    ),
+    ("it refused dialback: item-not-found", "its operator has to mend its SRV records: they lead to another server"),
+    ("it refused dialback: policy-violation", "ask its operator: it has a list of whom it talks to"),
+    ("it refused dialback", "see that it can reach this server: our DNS, and our port from outside"),
+    ("server cannot be asked", "run xmppctl s2s try for its domain: it called us, and we cannot call it"),
+    # What is wrong with a certificate is next: why POSH or DANE did not help may follow in the same text.
     ("no TLSA record is about", "its operator has to bring TLSA records and certificate into line"),
     ("TLSA records could not be looked up", "try again later: the name servers of the domain fail; dig shows how"),
     ("it showed no certificate", 'its operator has to install one; or set s2s.authentication = "dialback"'),
@@ -41,8 +50,6 @@ ADVICE: Final = (
     ("and no dialback", "both sides need certificates that the other one accepts; run xmppctl check for ours"),
     ("dialback key is not valid", "see that our DNS leads to this server alone: it has asked another one"),
     ("its key is not valid", "see with dig where its DNS leads: not to the server that called; or somebody lies"),
-    ("it refused dialback", "see that it can reach this server: our DNS, and our port from outside"),
-    ("server cannot be asked", "run xmppctl s2s try for its domain: it called us, and we cannot call it"),
     ("host-unknown", "its operator has to mend its SRV records: they lead to a server that does not serve it"),
     ("it refused the stream", "ask its operator: its log says why, or it has a list of whom it talks to"),
     ("too many servers are being tried", "see with xmppctl s2s which domains are unreachable; deny those nobody needs"),
