@@ -223,6 +223,12 @@ class Negotiation(RuleBasedStateMachine):
         elif not end:
             self.give(ParseError("not-well-formed", "x"))
 
+    @precondition(lambda self: self.pending is None and self.machine.state is State.BOUND)
+    @rule()
+    def session(self) -> None:
+        """Bound: what comes now is the session's. Without this rule the way would end here, which is an error."""
+        assert self.proven and self.machine.jid is not None
+
     # -- the server ---------------------------------------------------------------------------
 
     @precondition(lambda self: self.pending is not None)

@@ -21,6 +21,8 @@ from tests.interop.processes import Child, accepts, freePort, waitFor
 from tests.sources import ROOT
 
 DOMAIN = "localhost"
+#: What the server's log says at the end of a start.
+SERVING = "serving "
 
 
 class Server(Protocol):
@@ -58,7 +60,8 @@ class OwnServer:
         self.ca = next(iter(sorted(folder.rglob("ca.crt"))))
 
     def start(self) -> None:
-        """Starts the process and waits until both ports accept."""
+        """Starts the process and waits until it says that all of it is up: its ports take connections before that."""
+        before = self.report().count(SERVING) if hasattr(self, "child") else 0
         command = [
             *("-c", "from twisted.scripts.twistd import run; run()"),
             *("--nodaemon", "--pidfile=", "xmpp", *self.options),
@@ -66,11 +69,11 @@ class OwnServer:
             *("--c2s-tls", f"tcp:{self.directPort}:interface=127.0.0.1"),
         ]
         self.child = Child([sys.executable, *command], self.folder / "server.log", self.folder, _environment())
-        waitFor("the server's ports", self._listening)
+        waitFor("the server", lambda: self._serving(before))
 
-    def _listening(self) -> bool:
+    def _serving(self, before: int) -> bool:
         assert self.child.running(), f"the server ended:\n{self.report()}"
-        return accepts(self.port) and accepts(self.directPort)
+        return self.report().count(SERVING) > before
 
     def ctl(self, *arguments: str, text: str = "") -> str:
         """Runs ``xmppctl`` in the server's folder with this text on its standard input."""
