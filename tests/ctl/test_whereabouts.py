@@ -70,6 +70,16 @@ def test_good(tmp_path: Path) -> None:
     assert alone[:2] == (OK, "dns: a.test is at a.test port 5269 (STARTTLS): ::1, 127.0.0.1, which is here")
 
 
+def test_components(tmp_path: Path) -> None:
+    """A component need not be found by others; if it is, it is found here."""
+    names = ("irc.test", "sms.test")
+    ports = "".join(f'[ports."{name}"]\nkind = "component"\nsecret_file = "secret"\n' for name in names)
+    table = {**at(5269), ("irc.test", A): [NOBODY]}
+    found = list(whereabouts(settingsIn(tmp_path, listen=CONFIGURATION + ports), TableNames(table)))
+    assert [finding.level for finding in found] == [OK, WARNING, OK]
+    assert found[2].what == "dns: sms.test is for users of this server alone: there is no domain sms.test"
+
+
 def test_wrongPort(tmp_path: Path) -> None:
     """A port nobody listens on; the port of the other way to begin TLS."""
     level, what, mend = of(tmp_path, at(5999))

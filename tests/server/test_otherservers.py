@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from tests.interop.processes import freePort, waitFor
 from tests.security.certificates import Authority
 from tests.server.federated import ONE, TWO, FederatedSite, untilMessage
 from tests.server.test_metrics import Samples, ask, body, of, scrape
+from tests.sources import ROOT
 from xmppservice.hub.commands import CommandError
 
 Sites = tuple[FederatedSite, FederatedSite, int]
@@ -59,11 +61,15 @@ def test_otherServers(sites: Sites) -> None:
     stranger.server(TWO).write(two.folder / "certs", TWO)
     (two.folder / "certs" / "ca.crt").write_bytes(stranger.pem)
     two.start()
-    found, text = steps(one)
+    found, advice = steps(one)
     assert found == [("DNS", "ok"), ("connection", "ok"), ("encryption", "ok"), ("stream", "failed")]
-    assert "s2s.authorities" in text
+    assert "s2s.authorities" in advice
     _refused(one, two, page)
-    assert TWO not in body(ask(page)).decode()
+    text = body(ask(page)).decode()
+    assert TWO not in text
+    manual = (ROOT / "docs/howto/monitor.rst").read_text("utf-8")
+    for name in re.findall(r"^# TYPE xmppservice_s2s_(\w+) ", text, re.MULTILINE):
+        assert f"s2s_{name}``" in manual or f"``_{name}``" in manual, name
     one.stop()
 
 

@@ -38,8 +38,8 @@ def whereabouts(settings: Settings, names: INames | None = None) -> Iterator[Fin
     # Always the same order: nobody is connected to.
     finder = Finder(names, random=lambda count: 0)
     ports = {direct: _ports(settings, direct) for direct in (False, True)}
-    for domain in settings.hosts:
-        yield from _host(finder, names, domain, ports)
+    for domain in (*settings.hosts, *settings.ports):
+        yield from _host(finder, names, domain, ports, domain in settings.hosts)
 
 
 def _ports(settings: Settings, direct: bool) -> set[int]:
@@ -47,10 +47,16 @@ def _ports(settings: Settings, direct: bool) -> set[int]:
     return {port for port in map(portOf, endpoints) if port is not None}
 
 
-def _host(finder: Finder, names: INames, domain: str, ports: Mapping[bool, set[int]]) -> Iterator[Finding]:
+def _host(
+    finder: Finder, names: INames, domain: str, ports: Mapping[bool, set[int]], needed: bool
+) -> Iterator[Finding]:
+    """Where one domain is; unless it is `needed`, as a component's is not, nobody has to find it."""
     try:
         targets = _result(finder.targets(domain))
     except NoService as error:
+        if not needed:
+            yield Finding(OK, f"dns: {domain} is for users of this server alone: {error}")
+            return
         mend = f"publish {_RECORDS[False]}.{domain}. SRV 0 0 5269 <this machine's name>., or an address of {domain}"
         yield Finding(ERROR, f"dns: other servers cannot find {domain}: {error}", mend)
         return
