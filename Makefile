@@ -12,7 +12,9 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 run: $(VENV)/.ok
 	@exec $(BIN)/twistd --nodaemon --pidfile= xmpp $(ARGS)
 
+# The tests start hundreds of processes; where Python is told to write no bytecode, each would compile everything.
 test: $(VENV)/.test
+	@$(BIN)/python -m compileall -q xmppservice
 	@$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
 check: $(VENV)/.test
