@@ -89,19 +89,18 @@ def test_refusedNetworks(town: Town, asked: Asked, name: str) -> None:
 
 
 @pytest.mark.attack("S07")
-@pytest.mark.parametrize("name", ["delegated.test", "alias.test"])
-@pytest.mark.parametrize("paper", ["provider.test", "delegated.test"])
+@pytest.mark.parametrize("name, paper", [("delegated", "provider.test"), ("alias", "delegated.test"),
+                                         ("trusted", "trusted.test")])  # fmt: skip
 def test_delegation(town: Town, server: FederatingServer, name: str, paper: str) -> None:
     """S07: SRV and aliases say where to connect, not whom to trust: the certificate has to be for the domain."""
-    client = server.login("user5")
-    user = Writer(client)
-    user.write(name, owed=False)
-    peer = town.places.provider.secured(EXTERNAL, paper)
-    if paper != name:
+    client, provider = server.login("user5"), town.places.providers[name]
+    Writer(client).write(f"{name}.test", owed=False)
+    peer = provider.secured(EXTERNAL, paper)
+    if paper != f"{name}.test":
         assert peer.refused("policy-violation") == []
         assert b"secret" not in peer.raw
     else:
         peer.takeExternal()
         assert peer.element().name == "message"
-    peer.close()
+    provider.close()
     client.close()

@@ -39,25 +39,27 @@ class Door:
 
 
 class Places:
-    """Where the names lead: to a server with a good certificate for itself, to a door, and to what is inside."""
+    """Where the names lead: to servers with a good certificate for themselves, to a door, and to what is inside."""
 
     def __init__(self, papers: Papers) -> None:
-        self.provider = RawServer("provider.test", papers)
+        self.providers = {name: RawServer("provider.test", papers) for name in ("delegated", "alias", "trusted")}
         self.door = Door()
         self.inside = Door("127.9.0.1")
 
     def close(self) -> None:
         """The end."""
-        for each in (self.provider, self.door, self.inside):
+        for each in (*self.providers.values(), self.door, self.inside):
             each.close()
 
     def zone(self) -> dict[str, dict[str, Any]]:
         """All records."""
-        door, provider, inside = self.door.port, self.provider.port, self.inside.port
+        door, inside = self.door.port, self.inside.port
         return {
             "provider.test": {"A": ["127.0.0.1"]},
-            **_srv("delegated", [0, 0, provider, "provider.test"]),
-            "_xmpp-server._tcp.alias.test": {"CNAME": ["_xmpp-server._tcp.delegated.test"]},
+            **{f"_xmpp-server._tcp.{name}.provider.test": {"SRV": [[0, 0, each.port, "provider.test"]]}
+               for name, each in self.providers.items()},
+            **{f"_xmpp-server._tcp.{name}.test": {"CNAME": [f"_xmpp-server._tcp.{name}.provider.test"]}
+               for name in self.providers},
             # S07: more than anybody needs, or less.
             **_srv("many", *([n, 0, door, f"h{n}.many.test"] for n in range(MANY))),
             **{f"h{n}.many.test": {"A": ["127.0.0.1"]} for n in range(MANY)},

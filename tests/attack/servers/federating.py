@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,15 @@ from xmppservice.hub.commands import Result
 
 SERVED = (DOMAIN, "other.test", "open.test", COMPONENT)
 #: Domains whose servers the tests play; each test takes some that nobody has used.
-NEIGHBOURS = 130
+NEIGHBOURS = 300
 
+_INITIAL = """
+data = "var"
+[tls]
+certificates = "certs"
+development_certificates = true
+[hosts.localhost]
+"""
 _S2S = """
 [listen]
 component = ["tcp:{component}:interface=127.0.0.1"]
@@ -65,7 +73,18 @@ class FederatingServer(AttackedServer):
 
     def __init__(self, folder: Path, town: Town, policy: str = "certificates", limits: str = "") -> None:
         self.town, self._policy, self._limits = town, policy, limits
-        super().__init__(folder)
+        self.folder = folder
+        self.port, self.directPort = freePort(), freePort()
+        # What `xmppctl init` writes: many of these servers are started, and each process takes a while.
+        (folder / "xmppservice.toml").write_text(_INITIAL, "ascii")
+        self.options = ["--config", str(folder / "xmppservice.toml")]
+        self.start()
+        self.ca = folder / "certs" / "ca.crt"
+
+    def addUsers(self, users: Mapping[str, str]) -> None:
+        """Over the control socket, without a process."""
+        for local, word in users.items():
+            self.order("user add", jid=f"{local}@{DOMAIN}", password=word)
 
     def configure(self) -> None:
         """Also where other servers are."""
