@@ -217,13 +217,8 @@ class Federation:
                     giveBack(transit, error)
         for pair in link.carries:
             route = self.routes.get(pair)
-            if route is None:
-                continue
-            if route.link is link or route.link is None:
-                route.lost(link.reason, link.taken > 0)
-            else:
-                # Another stream carries the pair meanwhile.
-                route.flush()
+            if route is not None:
+                route.lost(link)
 
     # -- streams of others that may be resumed -----------------------------------------------------------
 

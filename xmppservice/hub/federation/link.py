@@ -60,13 +60,14 @@ class ServerLink(Origin):
 
     `local` is the domain of ours that has opened it, "" if the other server has; `outgoing`: we have. `dialback`: pairs
     can be proved on it. `how` says for each pair, whichever the direction, how it was authenticated. `taken`: of what
-    we have sent, how much the other server has acknowledged, or the kernel has taken.
+    we have sent, how much the other server has acknowledged, or the kernel has taken. `dismissed`: the other server has
+    ended it in so many words.
     """
 
     __slots__ = (
-        "_looks", "_seen", "_unsent", "accepts", "asked", "bidi", "carries", "dialback", "federation", "how",
-        "identity", "jid", "local", "managed", "outgoing", "queue", "questions", "reason", "received", "remote", "sent",
-        "since", "taken", "watching",
+        "_looks", "_seen", "_unsent", "accepts", "asked", "bidi", "carries", "dialback", "dismissed", "federation",
+        "how", "identity", "jid", "local", "managed", "outgoing", "queue", "questions", "reason", "received", "remote",
+        "sent", "since", "taken", "watching",
     )  # fmt: skip
 
     def __init__(
@@ -80,7 +81,7 @@ class ServerLink(Origin):
         self.local = local
         self.outgoing = local != ""
         self.since = federation.clock.now()
-        self.bidi = self.dialback = False
+        self.bidi = self.dialback = self.dismissed = False
         self.carries: set[Pair] = set()
         self.accepts: dict[Pair, VirtualHost] = {}
         self.how: dict[Pair, str] = {}
@@ -177,6 +178,7 @@ class ServerLink(Origin):
         elif element.ns == ns.SM:
             managing.receive(self, element)
         elif element.ns == ns.STREAM and element.name == "error":
+            self.dismissed = True
             self.reason = f"it ended the stream: {describe(element)}"
         else:
             raise StreamError("unsupported-stanza-type")
@@ -321,6 +323,7 @@ class ServerLink(Origin):
 
     def streamClosed(self) -> None:
         """`ISession.streamClosed`: the last acknowledgement may just have come."""
+        self.dismissed = True
         managing.lastAcknowledgement(self)
         self.end()
 

@@ -7,7 +7,7 @@ tried again; after that it comes back to its senders, and so does at once what c
 Pauses grow, and no stanza is needed to forget them: the first after a pause begins anew.
 
 A stream that is lost before the other server has taken anything may have been lost because of what was sent. After a
-few of those in a row there are pauses as well, and the time of what waits runs on.
+few of those in a row there are pauses as well, short ones if the line was cut, and the time of what waits runs on.
 """
 
 from __future__ import annotations
@@ -38,6 +38,9 @@ FIRST_PAUSE = 1.0
 
 #: Streams in a row that may be lost without having been of any use, before we pause.
 FREE_LOSSES = 2
+
+#: The pause after a line that was cut: long enough not to be busy with nothing else.
+CUT_PAUSE = 0.25
 
 
 class Route:
@@ -194,7 +197,7 @@ class Route:
         """From now on this link carries the pair; what waits goes first."""
         if self.link is None:
             if link.ended:
-                self.lost(link.reason, False)
+                self.lost(link)
                 return
             self.link = link
             self._cancel()
@@ -203,22 +206,27 @@ class Route:
             self._dropSuspension()
         self.flush()
 
-    def lost(self, reason: str, useful: bool) -> None:
-        """The link is gone: what waits needs another one. `useful`: the other server has taken something from it."""
+    def lost(self, link: ServerLink) -> None:
+        """A link that could carry the pair is gone: what waits needs another one."""
+        if self.link is not None and self.link is not link:
+            # Another stream carries the pair, and what has come back from this one.
+            self.flush()
+            return
+        useless = self.link is link and not link.taken
         self.link = None
-        self.reason = reason
-        if useful:
+        self.reason = link.reason
+        if link.taken:
             self._forgive()
         if not self._waiting and self.suspension is None:
             self._federation.forgetIdle(self)
             return
-        self._useless += not useful
-        if self._useless <= FREE_LOSSES:
+        self._useless += useless
+        if self._useless <= FREE_LOSSES or not useless:
             self._start()
         elif self._attempt is None and self._timer is None and not self._stopped:
             self._uselessSince = self.since
             self.failures = self._useless - FREE_LOSSES
-            self._pause(False)
+            self._pause(False, self._longest() if link.dismissed else CUT_PAUSE)
 
     def _forgive(self) -> None:
         self._useless, self._uselessSince = 0, 0.0
@@ -245,13 +253,16 @@ class Route:
         self._federation.failed(self, error)
         self._disappoint(error)
         if self.link is None:
-            self._pause(error.lasting)
+            self._pause(error.lasting, self._longest())
 
-    def _pause(self, lasting: bool) -> None:
+    def _longest(self) -> float:
+        """How long to pause at most, after so many failures."""
+        return min(self._federation.policy.longestPause, FIRST_PAUSE * 2.0 ** min(self.failures - 1, 20))
+
+    def _pause(self, lasting: bool, longest: float) -> None:
         """Try again soon if somebody can wait so long, else give up for a while."""
         federation, policy = self._federation, self._federation.policy
         now = federation.clock.seconds()
-        longest = min(policy.longestPause, FIRST_PAUSE * 2.0 ** min(self.failures - 1, 20))
         # Not all at the same time, when many became unreachable together.
         pause = longest * (0.75 + secrets.randbelow(250) / 1000)
         left = self._oldest(now) + policy.queueTime - now
