@@ -86,9 +86,7 @@ def swallow() -> None:
     end = ComponentLink.end
 
     def endSilently(self: ComponentLink) -> None:
-        unsent = list(self._unsent)
-        self._unsent.clear()
-        for transit in unsent:
+        for transit in self._unsent.takeBack():
             transit.finish()
         end(self)
 
