@@ -149,6 +149,27 @@ def test_badRequests(known: RawPeer, victim: RawClient) -> None:
     known.ping()
 
 
+#: Users that some servers have and that are none here (RFC 7622): a space, a sign, a character of a newer Unicode.
+USERS = ("a b@{}", "\u265e@{}", "@{}", "a@{}/\u0378", "a@{}/\u202e\u0085", "x" * 1024 + "@{}", "a@{}/")
+
+
+@pytest.mark.attack("I06")
+@pytest.mark.parametrize("user", USERS)
+def test_malformedUsers(known: RawPeer, victim: RawClient, user: str) -> None:
+    """3.3 jid-malformed, I06: an impossible user of a domain that is right does not cost others their stream."""
+    known.send(body(f"b@{KNOWN}", user.format(DOMAIN)))
+    answer = known.element()
+    error = answer.find(ns.CLIENT, "error")
+    assert error is not None and condition(error) == "jid-malformed"
+    assert (answer.get("from"), answer.get("to")) == (DOMAIN, f"b@{KNOWN}")
+    known.send(body(user.format(KNOWN), victim.jid) + body(user.format(KNOWN), user.format(DOMAIN)))
+    known.send(f"<iq type='result' id='1' from='b@{KNOWN}' to='{user.format(DOMAIN)}'/>")
+    known.ping()
+    assert not known.items and victim.messages() == []
+    known.send(body(user.format("victim.test"), victim.jid))
+    known.refused("improper-addressing")
+
+
 @pytest.mark.injected(1)
 def test_faultOfOurs(known: RawPeer) -> None:
     """3.3 internal-server-error: a fault in one answer is told with an incident's id, and the stream stays."""

@@ -27,7 +27,7 @@ from xmppservice.hub.transit import Transit
 from xmppservice.hub.unflushed import Unflushed
 from xmppservice.protocol.dialback import Pair
 from xmppservice.protocol.errors import StanzaError, StreamError
-from xmppservice.protocol.jid import JID, InvalidJID
+from xmppservice.protocol.jid import JID, InvalidJID, prepareDomain
 from xmppservice.protocol.stanza import STANZAS, checkIQ, errorFor, messageType, presenceType
 from xmppservice.protocol.stream.outgoing import describe
 from xmppservice.wire import ns
@@ -110,7 +110,11 @@ class ServerLink(Origin):
             ledger.handled += 1
         elif self.managed is not None:
             self.letIn()
-        sender, to, home = self._addresses(element)
+        try:
+            sender, to, home = self._addresses(element)
+        except InvalidJID:
+            self._malformed(element)
+            return
         try:
             transit = self._transit(element, sender, to, home)
         except StanzaError as error:
@@ -129,13 +133,32 @@ class ServerLink(Origin):
             raise StreamError("unsupported-stanza-type")
         try:
             sender, to = JID.parse(attrs["from"]), JID.parse(attrs["to"])
-        except (KeyError, InvalidJID):
-            raise StreamError("improper-addressing", "stanzas between servers have 'from' and 'to'") from None
+        except KeyError:
+            raise _improper() from None
         home = self.accepts.get((sender.domain, to.domain))
         if home is None:
             raise self._foreign(sender.domain, to.domain)
         attrs["from"], attrs["to"] = sender.full, to.full
         return sender, to, home
+
+    def _malformed(self, element: Element) -> None:
+        """An address that is none ends the stream (4.9.3.7), but not if its domain is right: other servers have other
+        rules for users (RFC 6122), and one of these shall not cost all others the stream that they share."""
+        attrs = element.attrs
+        pair = _domainOf(attrs["from"]), _domainOf(attrs["to"])
+        home = self.accepts.get(pair)
+        if home is None:
+            raise _improper()
+        try:
+            JID.parse(attrs["from"])
+        except InvalidJID:
+            log.debug("a stanza whose sender has no address that is valid here, at {domain}", domain=pair[0])
+            return
+        reply = errorFor(element, StanzaError("jid-malformed"))
+        if reply is not None:
+            home.traffic.refused("jid-malformed")
+            reply.attrs["from"] = pair[1]
+            home.send(reply)
 
     def _foreign(self, sender: str, target: str) -> StreamError:
         """Which error a stanza of a pair gets that was not proved."""
@@ -344,3 +367,16 @@ class ServerLink(Origin):
             proof.errback(error)
         for question in questions:
             question.errback(error)
+
+
+def _improper() -> StreamError:
+    return StreamError("improper-addressing", "stanzas between servers have 'from' and 'to'")
+
+
+def _domainOf(address: str) -> str:
+    """The domain of what may be no address, "" if that is none either."""
+    bare = address.partition("/")[0]
+    try:
+        return prepareDomain(bare.partition("@")[2] if "@" in bare else bare)
+    except InvalidJID:
+        return ""
