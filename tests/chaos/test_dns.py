@@ -39,7 +39,7 @@ GONE = {
     "closed.failing.test": "remote-server-not-found",
 }
 EACH = 100 if LONG else 5
-QUEUE_TIME = 20 if LONG else 10
+QUEUE_TIME = 20 if LONG else 8
 PATIENCE = 180.0
 #: IPv4 is tried a quarter of a second after IPv6. A build that waits for IPv6 to fail does not get there.
 SIX_LIMIT = 5.0
