@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.attack.peer import BIDI, BIDI_OFFER, DIALBACK, EXTERNAL, RawServer, body
-from tests.attack.raw import DOMAIN, RawClient
+from tests.attack.raw import DOMAIN, RawClient, condition
 from tests.attack.servers.federating import FederatingServer
 from tests.attack.servers.own import COMPONENT, SECRET
 from xmppservice.protocol.stream.component import handshake
@@ -159,6 +159,29 @@ def test_nothingBeforeItHasAccepted(easy: FederatingServer, clients: Clients, ne
     peer.send(body(f"a@{neighbour.domain}", alice.jid))
     peer.refused("not-authorized")
     assert alice.messages() == []
+
+
+# -- XEP-0198: streams of others ------------------------------------------------------------------------------
+
+
+@pytest.mark.attack("A07")
+def test_resumingAnother(server: FederatingServer) -> None:
+    """A07: who knows the token of another server's stream, but is not that server, resumes nothing."""
+    owner, mallory = server.proved("owner.test"), server.proved("mallory.test")
+    owner.send(f"<enable xmlns='{ns.SM}' resume='true'/>")
+    token = owner.element().get("id")
+    resume = f"<resume xmlns='{ns.SM}' previd='{token}' h='0'/>"
+    assert token and len(token) >= 16
+    mallory.send(resume)
+    assert condition(mallory.element()) == "item-not-found"
+    owner.close()
+    mallory.send(resume)
+    assert condition(mallory.element()) == "item-not-found"
+    again = server.proved("owner.test")
+    again.send(resume)
+    assert again.element().name == "resumed"
+    again.close()
+    mallory.close()
 
 
 # -- I05: answers of others --------------------------------------------------------------------------------
