@@ -154,7 +154,7 @@ def test_dialbackWhereExternalIsNot() -> None:
 
 def test_noWayToAuthenticate() -> None:
     """Neither of the two: the stream is of no use."""
-    stream = machine(tls=OPTIONAL)
+    stream = machine(tls=OPTIONAL, dialback=True)
     stream.receive(header(dialback=False))
     assertFailed(stream.receive(features()), "unsupported-feature")
     assert "no way to authenticate" in stream.reason
@@ -173,13 +173,13 @@ def test_badCertificate(dialback: bool, state: State) -> None:
 
 
 def test_strippedTLS() -> None:
-    """Hardening T03: no plain text, unless the operator allows it."""
-    stream = machine()
-    stream.receive(header())
-    asks = stream.receive(features(DIALBACK))
-    assertFailed(asks, "policy-violation")
-    assert "no encryption" in stream.reason
-    trusting = machine(tls=OPTIONAL)
+    """Hardening T03: no plain text, unless the operator allows it, and wants no certificate either."""
+    for stream in (machine(), machine(dialback=True), machine(tls=OPTIONAL)):
+        stream.receive(header())
+        asks = stream.receive(features(DIALBACK))
+        assertFailed(asks, "policy-violation")
+        assert "no encryption" in stream.reason
+    trusting = machine(tls=OPTIONAL, dialback=True)
     trusting.receive(header())
     assert kinds(trusting.receive(features(DIALBACK, BIDI))) == ["Attach"]
     assert not trusting.bidi

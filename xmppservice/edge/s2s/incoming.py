@@ -44,6 +44,14 @@ class IncomingNegotiation(SecuringNegotiation):
     def _certifiedName(self) -> str:
         return self._factory.certifiedName(self.machine.local)
 
+    def _startTLS(self, ask: events.StartTLS) -> None:
+        """As for clients, but a host may have no certificate and be listened for all the same."""
+        tls = self._factory.tls
+        if tls is None or not tls.has(self._certifiedName()):
+            self.perform(self.machine.noTLS())
+        else:
+            super()._startTLS(ask)
+
     def _restart(self, ask: events.Restart) -> None:
         driver = self.driver
         driver.restart(driver.factory.settings.authenticated)
@@ -72,7 +80,7 @@ class IncomingNegotiation(SecuringNegotiation):
             link.receive(ask.first)
 
     performs: ClassVar[dict[type, Any]] = {
-        events.StartTLS: SecuringNegotiation._startTLS,
+        events.StartTLS: _startTLS,
         events.Restart: _restart,
         events.Judge: _judge,
         events.Attach: _attach,

@@ -41,7 +41,11 @@ ADVICE: Final = (
     ("has no address", "its operator has to give the host in its SRV records an address"),
     ("we have no certificates", "put certificates into tls.certificates, and restart"),
     ("TLS handshake failed", "try openssl s_client; SRV records that mix up direct TLS and STARTTLS look like this"),
-    ("offers no encryption", 'its operator has to switch TLS on; on a trusted network set s2s.tls = "optional"'),
+    (
+        "offers no encryption",
+        'its operator has to switch TLS on; on a trusted network set s2s.tls = "optional" and '
+        's2s.authentication = "dialback"',
+    ),
     ("refuses the encryption", "its operator has to mend its certificate; its log says what is wrong"),
     (
         "does not accept our certificate",

@@ -216,7 +216,10 @@ class IncomingMachine(TableMachine):
         return [events.StartTLS(serialize(Element(ns.TLS, "proceed")))]
 
     def _refuseTLS(self, element: Element) -> list[Ask]:
-        """The failure case closes the stream (RFC 6120 5.4.2.2)."""
+        return self.noTLS()
+
+    def noTLS(self) -> list[Ask]:
+        """Answer `StartTLS` with a failure, which closes the stream (RFC 6120 5.4.2.2)."""
         return [events.Send(serialize(Element(ns.TLS, "failure"))), *self.close(expected=True)]
 
     def secured(self) -> None:

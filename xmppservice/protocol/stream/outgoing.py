@@ -154,8 +154,8 @@ class OutgoingMachine(TableMachine):
             if features.find(ns.TLS, "starttls") is not None:
                 self.state = State.SECURING
                 return [events.Send(serialize(Element(ns.TLS, "starttls")))]
-            if self._policy.tls == REQUIRED:
-                # Hardening T03: somebody may have taken the offer away.
+            if self._policy.tls == REQUIRED or not self._policy.dialback:
+                # Hardening T03: somebody may have taken the offer away. Nor is there a certificate without it.
                 return self.fail(StreamError("policy-violation", "it offers no encryption"))
         self._note(features)
         if self._offersExternal(features):
