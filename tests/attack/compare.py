@@ -115,7 +115,7 @@ def page(results: dict[str, tuple[str, list[str], int]]) -> str:
         at += len(rows)
         head = ["id", "sent", "asked for by", *names]
         lines += ["", title, "-" * len(title), "", _listTable("6 26 12 " + "18 " * len(results), head, body)]
-    return "\n".join([*lines, "", _TIME]) + "\n"
+    return "\n".join([*lines, "", _SERVERS, "", _TIME]) + "\n"
 
 
 def _reference(row: Row) -> str:
@@ -151,6 +151,16 @@ tracebacks, and crash reports of Erlang processes.
 
 """
 
+
+_SERVERS = """Between servers
+---------------
+
+Streams between servers are not in the tables. ``tests/attack/s2s`` plays the other servers, in both directions, and
+asks for the exact reaction to each of about 600 inputs, under both policies of ``[s2s]``: answers of dialback that
+nobody asked for (S01), keys (S02), certificates and domains of others (S03-S06, T06, T07), name servers that lie and
+records that lead where nobody should go (S07, S08, S10), both directions on one stream (S09), TLS that is taken away
+or has something behind it (T01-T03), XML, sizes and silence as above. ``test_sabotage.py`` there cuts out one defence
+after the other and sees that the attempts notice. It was not run against the others."""
 
 _TIME = """What time tells
 ---------------
