@@ -27,6 +27,10 @@ NAMED: dict[str, tuple[str, ...]] = {
     "D03": ("attack/test_overload.py::test_othersDoNotNotice",),
     "D08": ("attack/test_overload.py::test_sustainedSender", "edge/test_rates.py"),
     "D09": ("attack/test_overload.py::test_mappedAddressesAreOne", "edge/test_rates.py"),
+    "V11": (
+        "attack/test_components.py::test_wrongSecret", "attack/test_components.py::test_guessing",
+        "attack/test_components.py::test_forgedSenders", "hub/test_component.py",
+        "server/test_components.py::test_wrongConfigurations"),
     "3.1 bad-format": (
         "attack/test_streams.py::test_textBetweenStanzas",
         "attack/s2s/test_incoming.py::test_behindTheProof"),
@@ -229,6 +233,7 @@ IDS = (
     *(f"A{number:02}" for number in range(1, 12)),
     *(f"I{number:02}" for number in range(1, 12)),
     *(f"S{number:02}" for number in range(1, 11)),
+    "V11",
     *(f"D{number:02}" for number in range(1, 13)),
     *(f"3.1 {name}" for name in CONDITIONS),
     *(f"3.2 {name}" for name in FAILURES),
