@@ -5,8 +5,9 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from xmppservice.auth.throttle import Throttle, networkOf
+from xmppservice.auth.throttle import Throttle
 from xmppservice.hub.contracts.auth import IThrottle
+from xmppservice.protocol.networks import networkOf
 
 
 class ThrottleTests(SynchronousTestCase):

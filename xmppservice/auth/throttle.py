@@ -9,7 +9,6 @@ An IPv6 address counts as its /64 network, because a guesser has all of it.
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
@@ -17,19 +16,7 @@ from collections.abc import Callable, Hashable
 from zope.interface import implementer
 
 from xmppservice.hub.contracts.auth import IThrottle
-
-
-def networkOf(address: str) -> str:
-    """Return the name under which an address is tallied; what is no IP address stands for itself."""
-    try:
-        parsed = ipaddress.ip_address(address.strip("[]").partition("%")[0])
-    except ValueError:
-        return address
-    if isinstance(parsed, ipaddress.IPv4Address):
-        return str(parsed)
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
-    return str(ipaddress.IPv6Network((int(parsed) >> 64 << 64, 64)))
+from xmppservice.protocol.networks import networkOf
 
 
 class Allowance:

@@ -16,7 +16,6 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
 from twisted.internet.protocol import Factory, Protocol
 
-from xmppservice.auth.throttle import networkOf
 from xmppservice.edge.driver import StreamDriver
 from xmppservice.edge.memory import Ballast, Watermark
 from xmppservice.edge.negotiation import Negotiation
@@ -27,6 +26,7 @@ from xmppservice.edge.tls import TLSProvider
 from xmppservice.edge.writer import GatheredWriter
 from xmppservice.hub.contracts.stream import IStreamHost
 from xmppservice.protocol.errors import StreamError
+from xmppservice.protocol.networks import networkOf
 from xmppservice.protocol.stream.roles import StreamLimits
 
 SWEEP = 1.0

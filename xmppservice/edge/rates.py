@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 
 import attrs
 
-from xmppservice.auth.throttle import networkOf
+from xmppservice.protocol.networks import networkOf
 
 GRAIN = 16 * 1024
 """What a stream may use between two looks at its budgets: bytes, and what `STANZA` and `DELIVERY` add."""

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import attrs
 from twisted.logger import Logger
 
-from xmppservice.auth.throttle import networkOf
 from xmppservice.hub.commands import CommandError
 from xmppservice.hub.hooks import ACCOUNT, HANDLED, HOST, iq, stream
 from xmppservice.hub.module import XEP, HostModule
@@ -22,6 +21,7 @@ from xmppservice.hub.options import Duration, option
 from xmppservice.hub.transit import Transit
 from xmppservice.protocol.errors import StanzaError, StreamError
 from xmppservice.protocol.jid import JID, InvalidJID, prepareLocal
+from xmppservice.protocol.networks import networkOf
 from xmppservice.protocol.payloads.forms import Form
 from xmppservice.wire import ns
 from xmppservice.wire.element import Element

@@ -91,6 +91,28 @@ class OvertakenTests(TroubleCase):
         self.assertFalse(link.ended)
 
 
+class ManyFormerTests(TroubleCase):
+    """Streams that broke and may be resumed."""
+
+    def broken(self, remote: str) -> str:
+        """One such; returns its token."""
+        link, stream = self.kit.incoming(remote=remote)
+        give(link, f"<enable {SM} resume='true'/>")
+        token = stream.take()[0].get("id") or ""
+        cut(link, stream)
+        return token
+
+    def test_oneServerDoesNotPushOutOthers(self) -> None:
+        """Of each server only the newest ones are remembered."""
+        first, *_ = tokens = [self.broken(THEIRS), *(self.broken("many.example") for _ in range(1050))]
+        for remote, token, answer in (
+            (THEIRS, first, "resumed"), ("many.example", tokens[1], "failed"), ("many.example", tokens[-1], "resumed"),
+        ):  # fmt: skip
+            link, stream = self.kit.incoming(remote=remote)
+            give(link, f"<resume {SM} previd='{token}' h='0'/>")
+            self.assertEqual([each.name for each in stream.take()], [answer])
+
+
 class UselessTests(TroubleCase):
     """Servers that take nothing."""
 
@@ -290,6 +312,15 @@ class QuestionTests(TroubleCase):
         stream.take()
         asking = self.asking()
         self.assertEqual((stream.take(), [each.get("type") for each in asking.take()]), ([], ["error"]))
+
+    def test_oneNetworkCannotTakeAll(self) -> None:
+        """Whoever has an IPv6 address has a whole network of them (hardening D09, D11)."""
+        self.kit.federation.policy = FederationPolicy(certificates=False, proofsEach=3)
+        for number in range(8):
+            link, stream = self.kit.incoming()
+            stream.peer = f"2001:db8::{number}"
+            give(link, f"<db:result from='d{number}.example' to='{OURS}'>key</db:result>")
+        self.assertEqual((self.kit.federation.proving, self.kit.federation.provers["2001:db8::/64"]), (3, 3))
 
     def test_lateQuestion(self) -> None:
         """A stream that was opened for questions is not cut while one is being answered; then it is closed."""

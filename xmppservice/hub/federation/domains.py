@@ -38,6 +38,9 @@ log = Logger()
 HIBERNATING_LIMIT = 1000
 REMEMBERED = 1000
 
+#: How many such streams one other server may have, so that it does not push out those of all others.
+HIBERNATING_EACH = 10
+
 #: How many routes there may be before those that are idle are looked for.
 SWEEP_AT = 1000
 
@@ -63,7 +66,7 @@ class Federation:
         self.waitingBytes = 0
         self._sweepAt = SWEEP_AT
         self.attempting = self.proving = 0
-        #: Of the proofs under way, how many each address has.
+        #: Of the proofs under way, how many each network has.
         self.provers: Counter[str] = Counter()
         self.stopping = False
         #: Pair → why it failed last and when, for the operator.
@@ -224,6 +227,9 @@ class Federation:
 
     def hibernate(self, link: ServerLink, token: str) -> None:
         """A stream broke whose server may come back: remember its count."""
+        same = [other for other, (former, _) in self._hibernating.items() if former.remote == link.remote]
+        for other in same[: -HIBERNATING_EACH + 1]:
+            self._hibernating.pop(other)[1].cancel()
         timer = self.clock.callLater(self.policy.resumption, self._hibernating.pop, token, None)
         self._hibernating[token] = (link, timer)
         while len(self._hibernating) > HIBERNATING_LIMIT:

@@ -18,6 +18,7 @@ from xmppservice.hub.contracts.federation import Unreachable
 from xmppservice.hub.passage import logIncident
 from xmppservice.protocol.dialback import ERROR, INVALID, RESULT, VALID, VERIFY, Dialback, dialbackKey, isKey
 from xmppservice.protocol.errors import StanzaError, StreamError
+from xmppservice.protocol.networks import networkOf
 
 if TYPE_CHECKING:
     from xmppservice.hub.federation.link import ServerLink
@@ -176,22 +177,25 @@ def _judge(link: ServerLink, asked: Dialback) -> None:
 def _tooMany(link: ServerLink) -> bool:
     """Whether as many proofs are under way as may be, or as one address may have (hardening D11)."""
     federation, policy = link.federation, link.federation.policy
-    address = "" if link.stream is None else link.stream.peer
-    return federation.proving >= policy.proofs or federation.provers[address] >= policy.proofsEach
+    return federation.proving >= policy.proofs or federation.provers[_networkOf(link)] >= policy.proofsEach
+
+
+def _networkOf(link: ServerLink) -> str:
+    return "" if link.stream is None else networkOf(link.stream.peer)
 
 
 def _prove(link: ServerLink, asked: Dialback) -> None:
     """Look at the certificate if one is needed, then ask the authoritative server."""
-    federation, address = link.federation, "" if link.stream is None else link.stream.peer
+    federation, network = link.federation, _networkOf(link)
     federation.proving += 1
-    federation.provers[address] += 1
+    federation.provers[network] += 1
     done = Deferred.fromCoroutine(_inquire(link, asked))
 
     def over(outcome: Any) -> None:
         federation.proving -= 1
-        federation.provers[address] -= 1
-        if not federation.provers[address]:
-            del federation.provers[address]
+        federation.provers[network] -= 1
+        if not federation.provers[network]:
+            del federation.provers[network]
         if isinstance(outcome, Failure):
             error = outcome.value
             if not isinstance(error, StanzaError):
