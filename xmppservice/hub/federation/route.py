@@ -129,8 +129,8 @@ class Route:
             link.carry(*self._takeFirst())
 
     def _error(self) -> StanzaError:
-        text = f"{self.remote} cannot be reached: {self.reason}"
-        return StanzaError(self.condition or "remote-server-timeout", text=text[:500])
+        # Why is for the operator: it would tell users what else answers behind our walls (hardening S10).
+        return StanzaError(self.condition or "remote-server-timeout", text=f"{self.remote} cannot be reached")
 
     def bounce(self) -> None:
         """All that waits comes back to its senders."""
