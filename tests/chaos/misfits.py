@@ -79,7 +79,7 @@ class _Misfit:
         try:
             if self._kind != "closing":
                 await self._misbehave(reader, writer)
-        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, re.error):
+        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, asyncio.CancelledError):
             pass
         finally:
             writer.close()

@@ -36,6 +36,8 @@ ATTEMPTS = 7 if LONG else 5
 AWAY = 100.0 if LONG else 3.0
 #: What the server may grow by: the connections, and what waits.
 GROWTH = (200 if LONG else 80) << 20
+#: Who sends so much without reading in between gets as much back.
+LARGE = '[modules.stream_management]\nqueue_size = "256 MiB"\nqueue_stanzas = 200_000'
 USERS = [f"{name}@{ONE}" for name in ("sender0", "flood0", "reader0")]
 HURRY = "" if LONG else "from tests.chaos.inside import links; links.hurry(); "
 ENDLESS = "from tests.chaos.inside import links; links.hurry(); links.endless(); links.eager(); "
@@ -116,7 +118,7 @@ class Scene:
         ports = [freePort(), freePort()]
         s2s = f'{S2S}resolver = ["127.0.0.1:{resolver}"]\n'
         self.one = Federated(folder / "one", ONE, authority, USERS, s2s, {TWO: ports[1], **places}, ports[0],
-                             sabotage=sabotage)  # fmt: skip
+                             sabotage=sabotage, more=LARGE)  # fmt: skip
         self.two = Federated(folder / "two", TWO, authority, [f"reader0@{TWO}"], S2S, {ONE: ports[0]}, ports[1])
         self.healthy = Timed("h")
         self.sender = Sender(f"sender0@{ONE}", self.healthy, [f"reader0@{TWO}"], 20)
