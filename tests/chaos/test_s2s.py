@@ -65,7 +65,7 @@ class Talk:
         self.loop = Loop([])
         try:
             self._enter(window)
-        except BaseException:
+        except Exception:
             self.twins.end()
             raise
 

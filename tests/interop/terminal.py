@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -39,6 +40,16 @@ class Terminal:
             waitFor(f"the text {text!r} on the screen", lambda: text in self.screen())
         except AssertionError as error:
             raise AssertionError(f"{error}; the screen:\n{self.screen()}") from None
+
+    def ask(self, line: str, text: str) -> None:
+        """Types a line again and again until the screen shows this text: what it asks for may be under way yet."""
+
+        def told() -> bool:
+            self.type(line)
+            time.sleep(0.5)
+            return text in self.screen()
+
+        waitFor(f"{text!r} as the answer to {line}", told)
 
     def expectEnd(self) -> None:
         """Waits until the program has ended by itself."""

@@ -82,6 +82,7 @@ def test_neverAcknowledging(server: FederatingServer, alice: Writer, link: tuple
         ids.append(alice.write(neighbour.domain, text))
         _drain(peer)
     assert alice.bounce(ids[-1]) == FULL
+    _drain(peer)
     late = [id for id in ids if peer.raw.count(f"id='{id}'".encode()) == 0]
     assert late == ids[-len(late):]
     assert {alice.bounce(id) for id in late[:-1]} == {FULL}
