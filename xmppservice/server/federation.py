@@ -64,6 +64,9 @@ def plan(settings: Settings, common: StreamSettings, tls: TLSProvider | None) ->
         between = None if tls is None else ServerTLS(tls, s2s.authorities or None)
     except CertificateProblem as error:
         raise complaint(settings, ("s2s", "authorities"), str(error)) from None
+    if between is None and s2s.tls == "required":
+        problem = "there are no certificates, and without them no other server can be reached; see tls.certificates"
+        raise complaint(settings, ("s2s", "tls"), problem)
     try:
         ConfiguredServers(s2s.resolver)
     except ValueError as error:
@@ -101,6 +104,7 @@ class FederationService(Service):
         parts = (self.means.judge, found.policy, found.streams, server.reactor, found.tls, server.clients.writer)
         self.incoming = IncomingFactory(self.federation, *parts)
         self.incoming.defaultHost = found.hosts[0]
+        self.incoming.isShort = lambda: server.clients.shedding
         self.outgoing = OutgoingFactory(self.federation, *parts)
         self.connector = Connector(self.means.finder, self.means.dialler, self.outgoing)
         self.federation.connector = self.connector
@@ -119,7 +123,9 @@ class FederationService(Service):
         """Accept and call, once our secret is known."""
         super().startService()  # type: ignore[no-untyped-call]
 
-        def known(secret: bytes) -> Deferred[None]:
+        def known(secret: bytes) -> Deferred[None] | None:
+            if not self.running:
+                return None
             self.federation.secret = secret
             self._router.remote = self.federation.route
             return self._listening.startService()

@@ -158,6 +158,45 @@ class AllBytesTests(RouteCase):
         self.assertEqual(len(bounced) + sum(route.waiting for route in self.kit.federation.routes.values()), 60)
 
 
+class SharesTests(RouteCase):
+    """One user cannot take what is there for all."""
+
+    policy = FederationPolicy(attempts=100, attemptsEach=10)
+
+    def test_oneSender(self) -> None:
+        """Attempts are shared: who waits for many servers already waits for no more; others do."""
+        carol = self.kit.server.client("carol/x", available=True)
+        for number in range(30):
+            self.kit.say(str(number), to=f"bob@dead{number}.example")
+        self.assertEqual(len(self.connector.asked), 10)
+        self.assertEqual({found for _, found in self.came()}, {"resource-constraint"})
+        carol.send(f"<message to='bob@{THEIRS}' id='c'/>")
+        self.assertEqual(len(self.connector.asked), 11)
+        while self.connector.asked:
+            self.connector.fail(lasting=True)
+        self.assertEqual(dict(self.kit.federation.starters), {})
+        self.kit.server.advance(2)
+        self.kit.say("again", to="bob@dead29.example")
+        self.connector.reach()
+        self.assertEqual(dict(self.kit.federation.starters), {})
+
+    def test_largest(self) -> None:
+        """What is larger than the other server takes comes back, and the stream stays (XEP-0478)."""
+        self.kit.say("1")
+        link, stream = self.connector.reach()
+        link.largest = 300
+        self.kit.alice.send(f"<message to='bob@{THEIRS}' id='big'><body>{'x' * 300}</body></message>")
+        self.kit.say("2")
+        self.assertEqual((self.came(), ids(stream.take())), ([("big", "policy-violation")], ["1", "2"]))
+
+    def test_foreignDomainBecomesOurs(self) -> None:
+        """A reload may make a domain ours that another server has proved: it may not speak as us (S06)."""
+        link, stream = self.kit.incoming(remote=THEIRS)
+        self.kit.server.router.destinations[THEIRS] = self.kit.server.router.destinations[OURS]
+        self.kit.federation.use(self.policy)
+        self.assertTrue(link.ended and stream.closed)
+
+
 class TakenTests(RouteCase):
     """When a message counts as taken, and what becomes of it before."""
 

@@ -56,17 +56,21 @@ class OvertakenTests(TroubleCase):
         self.kit.say("2")
         self.assertEqual(ids(theirs.take()), ["1", "2"])
 
-    def test_resumedInVain(self) -> None:
-        """A stream ends with something unacknowledged, and the pair has another one already."""
+    def test_nothingOvertakesWhatIsResumed(self) -> None:
+        """The other server calls while we resume: what comes later goes behind what the former stream has left."""
         link, stream = self.managed("1")
         cut(link, stream)
         again, second = self.connector.reach(managed=True)
         _, theirs = self.kit.incoming(remote=THEIRS, bidi=True)
+        self.kit.say("2")
         self.kit.server.advance(1.1)
         give(again, f"<resumed {SM} previd='token' h='0'/>")
-        self.assertEqual((ids(second.take()), ids(theirs.take())), (["1"], []))
+        self.assertEqual((ids(second.take()), ids(theirs.take())), (["1", "2"], []))
         cut(again, second)
-        self.assertEqual(ids(theirs.take()), ["1"])
+        self.kit.say("3")
+        third, last = self.connector.reach(managed=True)
+        give(third, f"<resumed {SM} previd='token' h='0'/>")
+        self.assertEqual(ids(last.take()), ["1", "2", "3"])
 
     def test_resumedInBothDirections(self) -> None:
         """There is no resumption with both directions, but the count is told, and nothing that waits is forgotten."""

@@ -212,3 +212,15 @@ def test_reasonsAreBounded() -> None:
     stream = machine()
     stream.receive(ITEMS[Input.REFUSED])
     assert "host-unknown" in stream.reason
+
+
+@pytest.mark.parametrize(
+    ("text", "largest"), [("262144", 262144), ("10", 10_000), ("", 0), ("many", 0), ("9" * 20, 0), ("-1", 0)]
+)
+def test_largestStanza(text: str, largest: int) -> None:
+    """XEP-0478, in the features after authentication; no server may say less than 10,000 (RFC 6120 13.12)."""
+    stream = _in(State.BINDING)
+    limits = Element(ns.LIMITS, "limits")
+    limits.child(ns.LIMITS, "max-bytes", text=text)
+    stream.receive(features(limits))
+    assert stream.largest == largest

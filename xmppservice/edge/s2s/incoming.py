@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from twisted.python.failure import Failure
@@ -92,6 +93,13 @@ class IncomingFactory(ServerFactory):
     """The streams of other servers to us. `defaultHost` names us to those who ask for nobody we know."""
 
     defaultHost = ""
+    #: Whether memory runs out, as the factory that watches it has it.
+    isShort: Callable[[], bool] = staticmethod(lambda: False)
+
+    @property
+    def shedding(self) -> bool:
+        """See `StreamFactory.shedding`."""
+        return self.isShort()
 
     def negotiate(self, driver: StreamDriver, direct: bool) -> IncomingNegotiation:
         """See `StreamFactory.negotiate`."""

@@ -167,6 +167,7 @@ class OutgoingNegotiation(SecuringNegotiation):
         link = ServerLink(factory.federation, driver, identity, machine.remote, machine.local)
         link.dialback, link.bidi = machine.dialback, machine.bidi
         link.managed = Management(machine.management)
+        link.largest = machine.largest or link.largest
         self._done(link)
         if self.opening.trial:
             self.opening.tell(Step("offers", "ok", ", ".join(sorted(self._offered)) or "nothing more"))

@@ -66,6 +66,8 @@ class Federation:
         self.waitingBytes = 0
         self._sweepAt = SWEEP_AT
         self.attempting = self.proving = 0
+        #: Of the routes that wait for a stream, how many each sender has begun.
+        self.starters: Counter[str] = Counter()
         #: Of the proofs under way, how many each network has.
         self.provers: Counter[str] = Counter()
         self.stopping = False
@@ -88,7 +90,7 @@ class Federation:
         data = stanzaBytes(transit)
         link = route.link
         if link is None:
-            route.admit(len(data))
+            route.admit(transit.sender.bare, len(data))
         if transit.kind == "message":
             transit.park()
         if link is None:
@@ -277,14 +279,14 @@ class Federation:
     # -- the end -----------------------------------------------------------------------------------------
 
     def use(self, policy: FederationPolicy) -> None:
-        """Another policy: those whom it does not allow are let go."""
+        """Another policy, or other domains of ours: those whom it does not allow are let go, and those who are us."""
         self.policy = policy
-        for pair in [pair for pair in self.routes if not policy.allows(pair[1])]:
+        for pair in [pair for pair in self.routes if self._refusal(pair) is not None]:
             error = Unreachable(f"this server does not talk to {pair[1]}", "remote-server-not-found")
             self.routes.pop(pair).stop(error)
         for link in list(self.links):
             domains = {pair[0] for pair in link.accepts} | {pair[1] for pair in link.carries}
-            if any(not policy.allows(domain) for domain in domains):
+            if any(self.isOurs(domain) or not policy.allows(domain) for domain in domains):
                 link.disconnect()
 
     def dropLocal(self, domain: str) -> None:

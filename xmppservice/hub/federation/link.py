@@ -13,6 +13,7 @@ over the next one, or goes back to its sender.
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred, succeed
@@ -22,6 +23,7 @@ from zope.interface import implementer
 from xmppservice.hub.contracts.federation import Unreachable
 from xmppservice.hub.contracts.stream import IClosingSession, IProbingSession
 from xmppservice.hub.federation import managing, overdue, proofs
+from xmppservice.hub.federation.route import giveBack
 from xmppservice.hub.origin import Origin
 from xmppservice.hub.transit import Transit
 from xmppservice.hub.unflushed import Unflushed
@@ -66,8 +68,8 @@ class ServerLink(Origin):
 
     __slots__ = (
         "_looks", "_seen", "_unsent", "accepts", "asked", "bidi", "carries", "dialback", "dismissed", "federation",
-        "how", "identity", "jid", "local", "managed", "outgoing", "queue", "questions", "reason", "received", "remote",
-        "sent", "since", "taken", "watching",
+        "how", "identity", "jid", "largest", "local", "managed", "outgoing", "queue", "questions", "reason", "received",
+        "remote", "sent", "since", "taken", "watching",
     )  # fmt: skip
 
     def __init__(
@@ -91,6 +93,8 @@ class ServerLink(Origin):
         self.queue: ResumeQueue | None = None
         self.managed: managing.Management | None = None
         self.sent = self.received = self.taken = 0
+        #: Bytes of the largest stanza that the other server takes, as far as we know.
+        self.largest = sys.maxsize
         self.watching: IDelayedCall | None = None
         self.reason = "the connection was lost"
         self._unsent: Unflushed[Parcel] = Unflushed(stream, self._took)
@@ -223,6 +227,9 @@ class ServerLink(Origin):
     def _join(self, route: Route) -> None:
         """We may send a pair on a stream that the other server has opened for both directions. Nobody counts what we
         send before its ``<enable/>``, and a cut would lose it: so that comes first, if it comes at all."""
+        if route.resuming:
+            # What that stream has left goes first, and the rest goes the same way.
+            return
         state = self.managed
         if state is None and self.federation.management:
             state = self.managed = managing.Management()
@@ -265,6 +272,10 @@ class ServerLink(Origin):
 
     def carry(self, data: bytes, transit: Transit) -> None:
         """Send a stanza; a message is settled when the kernel has it, or the other server with XEP-0198."""
+        if len(data) > self.largest:
+            # It would end the stream of all others (XEP-0478).
+            giveBack(transit, StanzaError("policy-violation", text=f"too large for {self.remote}"))
+            return
         self.sent += 1
         if self.queue is not None:
             managing.carry(self, data, transit)

@@ -112,6 +112,7 @@ def begin(link: ServerLink, route: Route) -> None:
         _enable(link)
     else:
         state.resuming, state.routes = suspension, [route]
+        route.resuming = True
         _send(link, serialize(Element(ns.SM, "resume", {"previd": suspension.token, "h": "0"})))
         link.federation.clock.callLater(link.federation.policy.answerTime, _expired, link, suspension)
         return
@@ -181,6 +182,8 @@ def _concluded(link: ServerLink) -> tuple[Suspension | None, list[Route]]:
     assert state is not None
     suspension, state.resuming = state.resuming, None
     routes, state.routes = state.routes, []
+    for route in routes:
+        route.resuming = False
     return suspension, routes
 
 
@@ -214,8 +217,8 @@ def remainder(link: ServerLink) -> list[Parcel]:
     parcels: list[Parcel] = [] if queue is None else queue.unacknowledged
     state = link.managed
     if state is not None and state.resuming is not None:
-        parcels = state.resuming.parcels() + parcels
-        state.resuming = None
+        suspension, _ = _concluded(link)
+        parcels = [*(suspension.parcels() if suspension is not None else ()), *parcels]
     return parcels
 
 

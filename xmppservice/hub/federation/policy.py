@@ -26,10 +26,11 @@ class FederationPolicy:
     longestPause: float = 60.0
     #: How long the other side has to answer a question of dialback.
     answerTime: float = 30.0
-    #: Pairs of domains on one stream, pairs that we try to reach at the same time, and proofs under way, of all
-    #: servers and of those at one address.
+    #: Pairs of domains on one stream; pairs that we try to reach at the same time, in all and for one sender; proofs
+    #: under way, of all servers and of those at one address.
     pairs: int = 1000
-    attempts: int = 2000
+    attempts: int = 5000
+    attemptsEach: int = 500
     proofs: int = 500
     proofsEach: int = 50
     #: Stanzas and bytes that one stream may leave unacknowledged: less than may wait in it (`server.edges`), so that

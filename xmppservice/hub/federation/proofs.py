@@ -219,8 +219,10 @@ async def _inquire(link: ServerLink, asked: Dialback) -> None:
         answer = await federation.verify(asked.target, asked.sender, stream.id, asked.key)
     except Unreachable as error:
         condition = error.condition if error.condition.startswith("remote-server") else "remote-server-timeout"
-        raise StanzaError(condition, text=f"your server cannot be asked: {error.reason}"[:300]) from None
-    if link.ended:
+        # Why is for the operator: anybody can make us ask anywhere (hardening S10).
+        federation.refused(link, asked, f"its server cannot be asked: {error.reason}")
+        raise StanzaError(condition, text="your server cannot be asked") from None
+    if link.ended or not federation.isOurs(asked.target) or federation.isOurs(asked.sender):
         return
     if answer == VALID:
         # The answer goes first: with XEP-0288 what waits for the other server is sent as soon as it is accepted.

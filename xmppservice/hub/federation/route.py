@@ -47,8 +47,9 @@ class Route:
     """One pair of domains, ours first. `reason` is why the last attempt failed, "" if it did not."""
 
     __slots__ = (
-        "_attempt", "_federation", "_hopes", "_proving", "_size", "_stopped", "_timer", "_useless", "_uselessSince",
-        "_waiting", "condition", "failures", "link", "local", "pausedUntil", "reason", "remote", "suspension",
+        "_attempt", "_federation", "_hopes", "_proving", "_size", "_starter", "_stopped", "_timer", "_useless",
+        "_uselessSince", "_waiting", "condition", "failures", "link", "local", "pausedUntil", "reason", "remote",
+        "resuming", "suspension",
     )  # fmt: skip
 
     def __init__(self, federation: Federation, local: str, remote: str) -> None:
@@ -62,6 +63,10 @@ class Route:
         self.suspension: Suspension | None = None
         self._waiting: deque[tuple[bytes, Transit, float]] = deque()
         self._size = 0
+        #: Who has sent the first of what waits, as a bare JID.
+        self._starter = ""
+        #: Whether a former stream of this pair is being resumed.
+        self.resuming = False
         self._attempt: Deferred[ServerLink] | None = None
         #: The stream of an attempt that now waits for the other server to accept us.
         self._proving: ServerLink | None = None
@@ -86,17 +91,22 @@ class Route:
         busy = self.link or self._waiting or self._attempt or self._timer or self._hopes or self.suspension
         return not busy and self.pausedUntil <= self._federation.clock.seconds()
 
-    def admit(self, size: int) -> None:
-        """Raise `StanzaError` if a stanza of so many bytes cannot wait here."""
+    def admit(self, sender: str, size: int) -> None:
+        """Raise `StanzaError` if a stanza of so many bytes cannot wait here; `sender` is a bare JID."""
         federation, policy = self._federation, self._federation.policy
         if self.pausedUntil > federation.clock.seconds():
             raise self._error()
+        if self.link is None and not self._waiting and federation.starters[sender] >= policy.attemptsEach:
+            raise StanzaError("resource-constraint", text="you wait for too many servers already")
         full = len(self._waiting) >= policy.queueStanzas or self._size + size > policy.queueBytes
         if full or federation.waitingBytes + size > policy.allBytes:
             raise StanzaError("resource-constraint", text=f"too much waits for {self.remote} already")
 
     def keep(self, data: bytes, transit: Transit) -> None:
         """Have a stanza wait that was admitted."""
+        if not self._waiting and not self._starter:
+            self._starter = transit.sender.bare
+            self._federation.starters[self._starter] += 1
         self._count(len(data))
         self._waiting.append((data, transit, self._federation.clock.seconds()))
         self._start()
@@ -124,6 +134,7 @@ class Route:
 
     def flush(self) -> None:
         """Send what waits. The link may end of that, and then the rest stays."""
+        self._unblame()
         link = self.link
         while link is not None and link is self.link and self._waiting:
             link.carry(*self._takeFirst())
@@ -132,8 +143,18 @@ class Route:
         # Why is for the operator: it would tell users what else answers behind our walls (hardening S10).
         return StanzaError(self.condition or "remote-server-timeout", text=f"{self.remote} cannot be reached")
 
+    def _unblame(self) -> None:
+        """Nothing waits any more that somebody has begun."""
+        starter, self._starter = self._starter, ""
+        starters = self._federation.starters
+        if starter:
+            starters[starter] -= 1
+            if not starters[starter]:
+                del starters[starter]
+
     def bounce(self) -> None:
         """All that waits comes back to its senders."""
+        self._unblame()
         error = self._error()
         for _ in range(len(self._waiting)):
             giveBack(self._takeFirst()[1], error)

@@ -88,8 +88,8 @@ class OutgoingMachine(TableMachine):
     kinds, inputs, table, faults = Input, _INPUTS, TABLE, FAULTS
 
     __slots__ = (
-        "_certified", "_challenged", "_policy", "_tried", "authenticated", "bidi", "dialback", "local", "management",
-        "reason", "remote", "verdict",
+        "_certified", "_challenged", "_policy", "_tried", "authenticated", "bidi", "dialback", "largest", "local",
+        "management", "reason", "remote", "verdict",
     )  # fmt: skip
 
     def __init__(self, local: str, remote: str, policy: Policy, certified: bool) -> None:
@@ -102,6 +102,8 @@ class OutgoingMachine(TableMachine):
         #: What the other server offers, and we have taken up: both directions, dialback, XEP-0198.
         self.bidi = self.dialback = self.management = False
         self.verdict = NO_CERTIFICATE
+        #: Bytes of the largest stanza that the other server says it takes (XEP-0478), 0 if it says nothing.
+        self.largest = 0
         self.reason = ""
 
     def start(self) -> list[Ask]:
@@ -181,6 +183,8 @@ class OutgoingMachine(TableMachine):
         bidi = self.bidi
         self._note(features)
         self.bidi = bidi
+        # Before authentication it is about what comes before.
+        self.largest = _largest(features)
         self.state = State.BOUND
         return [events.Attach()]
 
@@ -256,6 +260,15 @@ class OutgoingMachine(TableMachine):
 
     def _outOfPlace(self, element: Element) -> list[Ask]:
         return self.fail(StreamError("unsupported-stanza-type", f"it sent <{element.name[:40]}/> out of place"))
+
+
+def _largest(features: Element) -> int:
+    """What the feature of XEP-0478 says, as far as it is a number that makes sense."""
+    limits = features.find(ns.LIMITS, "limits")
+    most = None if limits is None else limits.find(ns.LIMITS, "max-bytes")
+    text = "" if most is None else most.text.strip()
+    # No server may say less than that (RFC 6120 13.12).
+    return max(10_000, int(text)) if text.isascii() and text.isdigit() and len(text) < 15 else 0
 
 
 def describe(error: Element) -> str:
