@@ -61,7 +61,7 @@ def endless() -> None:
     """Nothing that waits for another server ever comes back, whatever there is of it."""
     from xmppservice.hub.federation.route import Route
 
-    Route.admit = lambda self, size: None  # type: ignore[method-assign]
+    Route.admit = lambda self, *rest: None  # type: ignore[method-assign]
     Route.bounce = lambda self: None  # type: ignore[method-assign]
 
 
