@@ -53,7 +53,7 @@ class UnacknowledgedTests(SynchronousTestCase):
         self.stream = MemoryStream()
         self.link = ServerLink(self.federation, self.stream, Known(), REMOTE, "localhost")
         self.link.managed = Management(True)
-        self.link.accepted("localhost", REMOTE, "certificate", "pkix")
+        self.link.accepted("localhost", REMOTE, "certificate")
         self.link.begin(self.federation.routeFor("localhost", REMOTE))
         self.link.receive(Element(ns.SM, "enabled"))
         self.alice = self.server.client("alice/phone", available=True)

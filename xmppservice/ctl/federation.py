@@ -12,13 +12,19 @@ from xmppservice.ctl.findings import ERROR, OK, WARNING, Finding
 from xmppservice.edge.certificates import CertificateProblem, loadPair
 from xmppservice.edge.s2s.identity import identifies
 from xmppservice.edge.tls import TrustStore
-from xmppservice.settings import Settings
+from xmppservice.server.edges import federationPolicy, overrides, refusedNetworks, resolverAddresses
+from xmppservice.settings import Settings, SettingsError
 
 
 def federationFindings(settings: Settings) -> Iterator[Finding]:
     """Whether other servers can be judged, and whether they will accept our certificates."""
     if not settings.federates:
         return
+    for read in (federationPolicy, overrides, refusedNetworks, resolverAddresses):
+        try:
+            read(settings)
+        except SettingsError as error:
+            yield Finding(ERROR, f"federation: {error}", "mend the configuration; a start would refuse it")
     authorities = settings.s2s.authorities
     try:
         trust = TrustStore(Path(authorities) if authorities else None)

@@ -8,7 +8,7 @@ has no session, so there is nobody to tell. Contacts elsewhere get a stanza thro
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
@@ -259,6 +259,16 @@ def vanished(session: Session) -> None:
     if session.available or session.directed:
         _tell(session, _UNAVAILABLE)
         _becomeUnavailable(session, _UNAVAILABLE)
+
+
+def leave(session: Session, reaches: Callable[[str], bool]) -> None:
+    """Other servers are about to lose us: their users who see this session learn that it is gone. `reaches` says
+    whether a domain is one that can still be told."""
+    router, head = session.account.host.router, _head(session)
+    seeing = {*(subscribers(session.account) if session.available else ()), *(session.directed or ())}
+    for jid in map(JID.parse, seeing):
+        if reaches(jid.domain):
+            router.routeBytes(session, head, jid, _UNAVAILABLE)
 
 
 # -- incoming --------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import attrs
 from xmppservice.edge.certificates import CertificateProblem, makeDevelopmentCertificate
 from xmppservice.edge.memory import automaticMarks
 from xmppservice.edge.rates import Exemptions, Rates
+from xmppservice.edge.s2s.nameservers import ConfiguredServers
 from xmppservice.edge.s2s.networks import Network, parseNetworks
 from xmppservice.edge.s2s.targets import Target
 from xmppservice.edge.settings import StreamSettings
@@ -142,6 +143,15 @@ def refusedNetworks(settings: Settings) -> tuple[Network, ...]:
         return parseNetworks(settings.s2s.refused)
     except ValueError as error:
         raise complaint(settings, ("s2s", "refused"), str(error)) from None
+
+
+def resolverAddresses(settings: Settings) -> tuple[str, ...]:
+    """The name servers to ask; raises `SettingsError` for what is no address."""
+    try:
+        ConfiguredServers(settings.s2s.resolver)
+    except ValueError as error:
+        raise complaint(settings, ("s2s", "resolver"), str(error)) from None
+    return settings.s2s.resolver
 
 
 def _domain(settings: Settings, path: tuple[str, ...], name: str) -> str:

@@ -14,7 +14,6 @@ from xmppservice.edge.certificates import CertificateProblem
 from xmppservice.edge.s2s.dane import DANE
 from xmppservice.edge.s2s.dialler import Dialler
 from xmppservice.edge.s2s.incoming import IncomingFactory
-from xmppservice.edge.s2s.nameservers import ConfiguredServers
 from xmppservice.edge.s2s.networks import Network
 from xmppservice.edge.s2s.outgoing import Connector, OutgoingFactory
 from xmppservice.edge.s2s.posh import POSH
@@ -28,7 +27,14 @@ from xmppservice.edge.tls import ServerTLS, TLSProvider
 from xmppservice.hub.federation.domains import Federation
 from xmppservice.hub.federation.policy import FederationPolicy
 from xmppservice.protocol.stream.s2s import Policy
-from xmppservice.server.edges import federationPolicy, overrides, refusedNetworks, serverSettings, streamPolicy
+from xmppservice.server.edges import (
+    federationPolicy,
+    overrides,
+    refusedNetworks,
+    resolverAddresses,
+    serverSettings,
+    streamPolicy,
+)
 from xmppservice.settings import Settings, complaint
 
 if TYPE_CHECKING:
@@ -67,13 +73,9 @@ def plan(settings: Settings, common: StreamSettings, tls: TLSProvider | None) ->
     if between is None and s2s.tls == "required":
         problem = "there are no certificates, and without them no other server can be reached; see tls.certificates"
         raise complaint(settings, ("s2s", "tls"), problem)
-    try:
-        ConfiguredServers(s2s.resolver)
-    except ValueError as error:
-        raise complaint(settings, ("s2s", "resolver"), str(error)) from None
     return Plan(
         tuple(settings.hosts), serverSettings(common, settings), federationPolicy(settings), streamPolicy(settings),
-        overrides(settings), refusedNetworks(settings), s2s.resolver, s2s.posh, s2s.dane, between,
+        overrides(settings), refusedNetworks(settings), resolverAddresses(settings), s2s.posh, s2s.dane, between,
     )  # fmt: skip
 
 

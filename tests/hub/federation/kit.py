@@ -83,7 +83,8 @@ class Connector:
         link = ServerLink(self.kit.federation, stream, Certificate(remote), remote, local)
         link.dialback, link.bidi, link.managed = dialback, bidi, Management(managed)
         if authenticated:
-            link.accepted(local, remote, "certificate", "pkix")
+            link.proof = "pkix"
+            link.accepted(local, remote, "certificate")
         answer.callback(link)
         return link, stream
 

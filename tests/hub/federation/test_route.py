@@ -197,6 +197,67 @@ class SharesTests(RouteCase):
         self.assertTrue(link.ended and stream.closed)
 
 
+class OperatorTests(RouteCase):
+    """What an operator changes has its effect at once."""
+
+    def test_mended(self) -> None:
+        """A reload ends pauses and forgets reasons, and what waits is tried at once."""
+        self.kit.say("1")
+        self.connector.fail(lasting=True)
+        self.kit.say("2")
+        self.assertEqual([found for _, found in self.came()], ["remote-server-timeout"] * 2)
+        self.kit.federation.use(FederationPolicy())
+        self.assertEqual((self.kit.federation.failures, self.kit.federation.routes), ({}, {}))
+        self.kit.say("3")
+        _, stream = self.connector.reach()
+        self.assertEqual(ids(stream.take()), ["3"])
+
+    def test_tried(self) -> None:
+        """So does a stream that was opened only to see whether it can be, and its end is no reason for anything."""
+        self.kit.say("1")
+        self.connector.fail("nobody listens", lasting=True)
+        self.came()
+        self.connector.connect(OURS, THEIRS)
+        link, _ = self.connector.reach()
+        link.reason = "it was opened just to try"
+        link.disconnect()
+        self.assertEqual(self.kit.federation.routes, {})
+        self.kit.say("2")
+        self.assertEqual((len(self.connector.asked), self.came()), (1, []))
+
+    def test_certificatesAreWantedNow(self) -> None:
+        """Streams that were good enough before end, those with a certificate stay."""
+        self.kit.federation.use(FederationPolicy(certificates=False))
+        weak, _ = self.kit.incoming()
+        weak.accept(THEIRS, OURS, "dialback")
+        good, _ = self.kit.incoming()
+        good.accept("good.example", OURS, "dialback, pkix")
+        self.kit.say("1", to="bob@other.example")
+        ours, _ = self.connector.reach(authenticated=False)
+        ours.accepted(OURS, "other.example", "dialback")
+        self.kit.federation.use(FederationPolicy())
+        self.assertEqual((weak.ended, good.ended, ours.ended), (True, False, True))
+
+    def test_turnedAway(self) -> None:
+        """A server that calls and is not wanted can be seen."""
+        self.kit.federation.denied(THEIRS, "192.0.2.1")
+        self.assertIn("deny", self.kit.federation.failures[(THEIRS, OURS)][0])
+
+    def test_goodbye(self) -> None:
+        """A server that stops tells the users of others that its own are gone, where a stream is up."""
+        bob = self.kit.server.account("alice")
+        bob.setState(f"bob@{THEIRS}", 32 | 1 | 2)
+        bob.setState("eve@unreached.example", 32 | 1 | 2)
+        self.kit.say("1")
+        _, stream = self.connector.reach()
+        stream.take()
+        self.kit.federation.settle(0.1)
+        (presence,) = stream.take()[:1]
+        self.assertEqual((presence.name, presence.get("type"), presence.get("to"), presence.get("from")),
+                         ("presence", "unavailable", f"bob@{THEIRS}", "alice@localhost/phone"))  # fmt: skip
+        self.assertEqual(self.connector.asked, [])
+
+
 class TakenTests(RouteCase):
     """When a message counts as taken, and what becomes of it before."""
 

@@ -104,8 +104,12 @@ class IncomingFactory(ServerFactory):
     def negotiate(self, driver: StreamDriver, direct: bool) -> IncomingNegotiation:
         """See `StreamFactory.negotiate`."""
         federation = self.federation
-        machine = IncomingMachine(federation.isOurs, self._allows, self.defaultHost, self.policy)
-        return IncomingNegotiation(driver, machine, direct)
 
-    def _allows(self, domain: str) -> bool:
-        return self.federation.policy.allows(domain)
+        def allows(domain: str) -> bool:
+            allowed = federation.policy.allows(domain)
+            if not allowed:
+                federation.denied(domain, driver.peer)
+            return allowed
+
+        machine = IncomingMachine(federation.isOurs, allows, self.defaultHost, self.policy)
+        return IncomingNegotiation(driver, machine, direct)

@@ -168,13 +168,14 @@ class OutgoingNegotiation(SecuringNegotiation):
         link.dialback, link.bidi = machine.dialback, machine.bidi
         link.managed = Management(machine.management)
         link.largest = machine.largest or link.largest
+        link.proof = machine.verdict.how if machine.verdict.valid else ""
         self._done(link)
         if self.opening.trial:
             self.opening.tell(Step("offers", "ok", ", ".join(sorted(self._offered)) or "nothing more"))
         if machine.authenticated:
-            link.accepted(machine.local, machine.remote, "certificate", machine.verdict.how)
+            link.accepted(machine.local, machine.remote, "certificate")
         else:
-            reason = machine.reason or "it does not ask for our certificate"
+            reason = machine.reason or "it does not offer EXTERNAL: it wants no certificate, or not ours"
             self.opening.tell(Step("our certificate", "note", reason))
         self.opening.over(link)
 

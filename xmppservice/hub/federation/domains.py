@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.logger import Logger
 
+from xmppservice.hub import presence
 from xmppservice.hub.account import stanzaBytes
 from xmppservice.hub.contracts.federation import Unreachable
 from xmppservice.hub.federation import managing, proofs
@@ -198,6 +199,9 @@ class Federation:
     def accepted(self, local: str, remote: str, how: str) -> None:
         """Another server has accepted a pair of ours."""
         self.failures.pop((local, remote), None)
+        route = self.routes.get((local, remote))
+        if route is not None:
+            route.revive(start=True)
         self.tally.proved("out", how)
 
     def refused(self, link: ServerLink, asked: Dialback, reason: str) -> None:
@@ -206,6 +210,12 @@ class Federation:
         self._remember((asked.sender, asked.target), reason)
         log.warn("{sender} may not send to {target}: {reason}, from {address}",
                  sender=asked.sender, target=asked.target, reason=reason, address=_addressOf(link))  # fmt: skip
+
+    def denied(self, domain: str, address: str) -> None:
+        """A server called that we do not talk to."""
+        reason = "s2s.allow or s2s.deny does not want it"
+        self._remember((domain, next(iter(self.router.hosts), "")), reason)
+        log.info("{domain} was turned away: {reason}, from {address}", domain=domain, reason=reason, address=address)
 
     def left(self, link: ServerLink, parcels: Iterable[Parcel]) -> None:
         """A stream has gone; what was not taken goes back into the queues, or to its senders."""
@@ -284,6 +294,13 @@ class Federation:
         for pair in [pair for pair in self.routes if self._refusal(pair) is not None]:
             error = Unreachable(f"this server does not talk to {pair[1]}", "remote-server-not-found")
             self.routes.pop(pair).stop(error)
+        for link in [link for link in self.links if policy.certificates and not link.certified]:
+            link.reason = "a certificate is wanted now"
+            link.disconnect()
+        self.failures.clear()
+        for route in list(self.routes.values()):
+            route.revive(start=True)
+            self.forgetIdle(route)
         for link in list(self.links):
             domains = {pair[0] for pair in link.accepts} | {pair[1] for pair in link.carries}
             if any(self.isOurs(domain) or not policy.allows(domain) for domain in domains):
@@ -299,6 +316,7 @@ class Federation:
 
     def settle(self, seconds: float) -> Deferred[None]:
         """The server is about to stop: nothing new goes out, and what is under way has so long to be acknowledged."""
+        self._sayGoodbye()
         self.stopping = True
         until, settled = self.clock.seconds() + seconds, Deferred[None]()
         for link in self.links:
@@ -312,6 +330,13 @@ class Federation:
 
         look()
         return settled
+
+    def _sayGoodbye(self) -> None:
+        """Users of other servers learn that ours are gone, as far as a stream is up."""
+        for name, host in self.router.hosts.items():
+            reached = {remote for (local, remote), route in self.routes.items() if local == name and route.link}
+            for session in host.sessions() if reached else ():
+                presence.leave(session, reached.__contains__)
 
     def stop(self) -> None:
         """The server stops: what waits goes back to its senders."""

@@ -49,6 +49,9 @@ log = Logger()
 
 _TYPES = {"message": messageType, "presence": presenceType}
 
+#: How a pair was authenticated where that took a certificate.
+CERTIFICATES = frozenset({"pkix", "posh", "dane"})
+
 #: Looks at a silent stream (one each five minutes as we have it) that find no stanza, before it is closed.
 IDLE_LOOKS = 3
 
@@ -68,8 +71,8 @@ class ServerLink(Origin):
 
     __slots__ = (
         "_looks", "_seen", "_unsent", "accepts", "asked", "bidi", "carries", "dialback", "dismissed", "federation",
-        "how", "identity", "jid", "largest", "local", "managed", "outgoing", "queue", "questions", "reason", "received",
-        "remote", "sent", "since", "taken", "watching",
+        "how", "identity", "jid", "largest", "local", "managed", "outgoing", "proof", "queue", "questions", "reason",
+        "received", "remote", "sent", "since", "taken", "watching",
     )  # fmt: skip
 
     def __init__(
@@ -84,6 +87,8 @@ class ServerLink(Origin):
         self.outgoing = local != ""
         self.since = federation.clock.now()
         self.bidi = self.dialback = self.dismissed = False
+        #: By which rules its certificate is valid for `remote`, on a stream that we have opened; "" if it is not.
+        self.proof = ""
         self.carries: set[Pair] = set()
         self.accepts: dict[Pair, VirtualHost] = {}
         self.how: dict[Pair, str] = {}
@@ -210,6 +215,13 @@ class ServerLink(Origin):
         else:
             raise StreamError("unsupported-stanza-type")
 
+    @property
+    def certified(self) -> bool:
+        """Whether the other server has shown a certificate for whatever it says or is told here."""
+        if self.outgoing:
+            return self.proof != ""
+        return all(self.how[pair].rpartition(" ")[2] in CERTIFICATES for pair in self.accepts)
+
     def accept(self, sender: str, target: str, how: str) -> None:
         """From now on stanzas of this pair are taken, the foreign domain first; with XEP-0288 also sent."""
         self.accepts[(sender, target)] = self.federation.router.homeOf(target)
@@ -251,16 +263,16 @@ class ServerLink(Origin):
             for route in routes:
                 route.use(self)
 
-    def accepted(self, local: str, remote: str, how: str, peer: str) -> None:
-        """The other server takes what we send for a pair, ours first. `peer` is how we know who it is: enough to take
-        what it sends on this stream, if both directions were agreed on (hardening S09)."""
+    def accepted(self, local: str, remote: str, how: str) -> None:
+        """The other server takes what we send for a pair, ours first. If both directions were agreed on, what we know
+        of it is enough to take what it sends on this stream (hardening S09)."""
         self.carries.add((local, remote))
         self.how[(local, remote)] = how
         self.federation.accepted(local, remote, how)
         if self.stream is not None:
             self.stream.admit()
         if self.bidi:
-            self.accept(remote, local, f"bidi, {peer or 'by DNS'}")
+            self.accept(remote, local, f"bidi, {self.proof or 'by DNS'}")
 
     # -- to the other server -----------------------------------------------------------------------
 

@@ -112,7 +112,7 @@ def _answered(link: ServerLink, answer: Dialback) -> None:
         asked = link.asked.pop(pair, None)
         if asked is not None:
             if answer.type == VALID:
-                link.accepted(*pair, "dialback", "")
+                link.accepted(*pair, "dialback")
                 asked.callback(None)
             else:
                 asked.errback(_refusal(answer))

@@ -234,8 +234,9 @@ class Route:
             self.flush()
             return
         useless = self.link is link and not link.taken
+        if self.link is link or self._waiting:
+            self.reason = link.reason
         self.link = None
-        self.reason = link.reason
         if link.taken:
             self._forgive()
         if not self._waiting and self.suspension is None:
@@ -253,8 +254,11 @@ class Route:
         self._useless, self._uselessSince = 0, 0.0
 
     def revive(self, start: bool) -> None:
-        """The other server has proved itself to us, so it is up: there is no reason to pause. `start`: try at once."""
+        """The other server is up, or the operator has mended something: there is no reason to pause. `start`: try at
+        once."""
         self.pausedUntil = 0.0
+        if not self._waiting:
+            self.reason = ""
         if start and self._timer is not None and self._useless <= FREE_LOSSES:
             self._cancel()
             self._start()
