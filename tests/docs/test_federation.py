@@ -37,7 +37,7 @@ def planned(folder: Path, text: str) -> Plan:
 def test_configurations(tmp_path: Path) -> None:
     """Each one is taken, and means what the text says."""
     found = [planned(tmp_path, text) for text in blocks("toml")]
-    assert len(found) == 7
+    assert len(found) == 9
     assert [each.posh for each in found].count(True) == [each.dane for each in found].count(True) == 1
     assert [not each.federation.certificates for each in found].count(True) == 1
     policy = next(each for each in found if each.federation.deny)

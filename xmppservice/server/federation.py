@@ -70,9 +70,6 @@ def plan(settings: Settings, common: StreamSettings, tls: TLSProvider | None) ->
         between = None if tls is None else ServerTLS(tls, s2s.authorities or None)
     except CertificateProblem as error:
         raise complaint(settings, ("s2s", "authorities"), str(error)) from None
-    if between is None and s2s.tls == "required":
-        problem = "there are no certificates, and without them no other server can be reached; see tls.certificates"
-        raise complaint(settings, ("s2s", "tls"), problem)
     return Plan(
         tuple(settings.hosts), serverSettings(common, settings), federationPolicy(settings), streamPolicy(settings),
         overrides(settings), refusedNetworks(settings), resolverAddresses(settings), s2s.posh, s2s.dane, between,
@@ -98,6 +95,9 @@ class FederationService(Service):
     def __init__(self, server: XMPPServer) -> None:
         settings, database = server.settings, server.database
         found = plan(settings, server.clients.settings, server.tls)
+        if found.tls is None and settings.s2s.tls == "required":
+            problem = "there are no certificates, and without them no other server can be reached; see tls.certificates"
+            raise complaint(settings, ("s2s", "tls"), problem)
         self._keys = database.keys
         self._router = server.router
         self.federation = Federation(server.router, database.store, server.clock, found.federation)
