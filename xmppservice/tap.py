@@ -28,6 +28,7 @@ from xmppservice.hub.loader import ModuleError
 from xmppservice.hub.service import StartFailed
 from xmppservice.server import ModuleCatalogue, XMPPServer
 from xmppservice.server.logfiles import linesFor, sameTarget, useFor
+from xmppservice.server.ports import listeners
 from xmppservice.settings import Found, Overrides, Settings, SettingsError, discover, settingsFor
 
 log = Logger()
@@ -209,6 +210,9 @@ def _greeting(settings: Settings) -> list[str]:
     lines = [f"serving {hosts}"]
     lines += [f"clients (STARTTLS): {endpoint}" for endpoint in settings.listen.c2s]
     lines += [f"clients (direct TLS): {endpoint}" for endpoint in settings.listen.c2sTls]
+    lines += [f"other servers (STARTTLS): {endpoint}" for endpoint in settings.listen.s2s]
+    lines += [f"other servers (direct TLS): {endpoint}" for endpoint in settings.listen.s2sTls]
+    lines += [f"components: {endpoint}" for endpoint in listeners(settings)]
     lines += [f"figures: {endpoint}, /metrics" for endpoint in settings.listen.metrics]
     if settings.development:
         host = next(iter(settings.hosts))

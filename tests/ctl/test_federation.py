@@ -84,3 +84,26 @@ def test_withoutFederation(tmp_path: Path) -> None:
     (tmp_path / "certs").mkdir()
     settings = settingsIn(tmp_path, HOST + '[listen]\nc2s = ["tcp:0:interface=127.0.0.1"]\nc2s_tls = []\n')
     assert found(settings, "federation") == []
+
+
+def test_whatAStartRefuses(tmp_path: Path) -> None:
+    """Values that only the part for other servers understands."""
+    authority = Authority("root")
+    (tmp_path / "authorities.pem").write_bytes(authority.pem)
+    for wrong, problem in (
+        ('overrides = ["b.test 127.0.0.1:5269"]', "s2s.overrides"),
+        ('deny = ["http://b.test"]', "s2s.deny"),
+        ('allow = ["*b.test"]', "s2s.allow"),
+        ('refused = ["privat"]', "s2s.refused"),
+        ('resolver = ["localhost"]', "s2s.resolver"),
+    ):
+        settings = prepare(tmp_path, f'authorities = "authorities.pem"\n{wrong}\n')
+        (error,) = [what for level, what in found(settings, "federation") if level == ERROR]
+        assert problem in error, error
+
+
+def test_settingsWithoutListener(tmp_path: Path) -> None:
+    """Whoever fills in [s2s] wants to talk to other servers."""
+    text = f'{HOST}{LISTEN.partition("s2s")[0]}[s2s]\nallow = ["b.test"]\n'
+    ((level, what),) = found(settingsIn(tmp_path, text), "federation")
+    assert level == WARNING and "talks to no other" in what

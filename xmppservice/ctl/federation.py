@@ -13,12 +13,15 @@ from xmppservice.edge.certificates import CertificateProblem, loadPair
 from xmppservice.edge.s2s.identity import identifies
 from xmppservice.edge.tls import TrustStore
 from xmppservice.server.edges import federationPolicy, overrides, refusedNetworks, resolverAddresses
-from xmppservice.settings import Settings, SettingsError
+from xmppservice.settings import S2S, Settings, SettingsError
 
 
 def federationFindings(settings: Settings) -> Iterator[Finding]:
     """Whether other servers can be judged, and whether they will accept our certificates."""
     if not settings.federates:
+        if settings.s2s != S2S():
+            what = "federation: there are settings in [s2s], but the server talks to no other one"
+            yield Finding(WARNING, what, 'set listen.s2s = ["tcp:5269"], or take the section away')
         return
     for read in (federationPolicy, overrides, refusedNetworks, resolverAddresses):
         try:

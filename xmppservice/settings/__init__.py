@@ -19,9 +19,10 @@ from xmppservice.settings.model import (
     SettingsError,
     controlSocket,
 )
-from xmppservice.settings.sections import TLS, Auth, Database, Limits, Listen
+from xmppservice.settings.sections import S2S, TLS, Auth, Database, Limits, Listen
 
 __all__ = [
+    "S2S",
     "TLS",
     "Auth",
     "Database",

@@ -158,7 +158,7 @@ def _resumed(link: ServerLink, element: Element) -> None:
         route.use(link)
 
 
-def _refused(link: ServerLink, element: Element) -> None:
+def _failed(link: ServerLink, element: Element) -> None:
     """``<failed/>``: of a resumption, or of enabling."""
     suspension, routes = _concluded(link)
     if suspension is None:
@@ -194,7 +194,7 @@ def _giveUp(link: ServerLink) -> None:
         _finish(queue.unacknowledged)
 
 
-_ANSWERS = {"enabled": _enabled, "resumed": _resumed, "failed": _refused}
+_ANSWERS = {"enabled": _enabled, "resumed": _resumed, "failed": _failed}
 
 
 def suspend(link: ServerLink) -> None:

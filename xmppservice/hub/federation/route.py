@@ -290,7 +290,7 @@ class Route:
         now = federation.clock.seconds()
         # Not all at the same time, when many became unreachable together.
         pause = longest * (0.75 + secrets.randbelow(250) / 1000)
-        left = self._oldest(now) + policy.queueTime - now
+        left = self._waitsSince(now) + policy.queueTime - now
         if left > 0 and not lasting:
             self._timer = federation.clock.callLater(min(pause, left), self._again)
             return
@@ -299,7 +299,7 @@ class Route:
         self._dropSuspension()
         self.bounce()
 
-    def _oldest(self, now: float) -> float:
+    def _waitsSince(self, now: float) -> float:
         """Since when something waits; long ago if nothing does."""
         since = [now - self._federation.policy.queueTime]
         if self._waiting:
