@@ -25,6 +25,10 @@ from xmppservice.wire.limits import Limits
 COMPONENT_QUEUE = 16
 """How many times as much may wait for a component as for a client."""
 
+COMPONENT_LAST = 15.0
+"""Seconds that a component has to read what is in the kernel when its stream ends: an abort would throw that away, and
+its senders were told that it is on its way."""
+
 SERVER_QUEUE = 16
 """How many times as much may wait for another server."""
 
@@ -74,6 +78,7 @@ def componentSettings(common: StreamSettings) -> StreamSettings:
         tls="absent",
         authenticated=replace(common.authenticated, stanzaBytes=2 * common.authenticated.stanzaBytes),
         outgoing=COMPONENT_QUEUE * common.outgoing,
+        errorDeadline=COMPONENT_LAST,
         memory=0,
         addressSpace=0,
     )
