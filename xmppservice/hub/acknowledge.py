@@ -10,6 +10,11 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
+from xmppservice.protocol.errors import StreamError
+from xmppservice.protocol.stream.resume import HandledCountTooHigh, parseCount
+from xmppservice.wire import ns
+from xmppservice.wire.element import Element
+
 if TYPE_CHECKING:
     from xmppservice.hub.contracts.storage import IStore
     from xmppservice.hub.transit import Transit
@@ -52,6 +57,20 @@ class AckLedger:
         """The peer was told `count` on resumption and sends everything after it again."""
         self.handled = count
         self._marks.clear()
+
+
+def countOf(answer: Element) -> int:
+    """The ``h`` of an ``<a/>`` or ``<resumed/>``; raises `StreamError` if it is none."""
+    h = parseCount(answer.get("h"))
+    if h is None:
+        raise StreamError("invalid-xml", "'h' must be a number")
+    return h
+
+
+def tooHigh(error: HandledCountTooHigh) -> StreamError:
+    """What a peer is told that acknowledges what was never sent (XEP-0198 section 6)."""
+    app = Element(ns.SM, "handled-count-too-high", {"h": str(error.h), "send-count": str(error.sent)})
+    return StreamError("undefined-condition", str(error), app)
 
 
 class HeldAnswers:

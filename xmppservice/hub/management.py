@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import attrs
 from twisted.internet.defer import Deferred
 
-from xmppservice.hub.acknowledge import ANSWER_DEADLINE, AckLedger, HeldAnswers
+from xmppservice.hub.acknowledge import ANSWER_DEADLINE, AckLedger, HeldAnswers, countOf, tooHigh
 from xmppservice.hub.contracts.stream import ResumeFailed
 from xmppservice.hub.unsettled import Unsettled
 from xmppservice.protocol.errors import StreamError
@@ -178,10 +178,7 @@ def _overflow(session: Session) -> None:
 
 def _acknowledge(session: Session, element: Element) -> None:
     """``<a/>``: let go of what the peer has."""
-    h = parseCount(element.get("h"))
-    if h is None:
-        raise StreamError("invalid-xml", "'h' must be a number")
-    progress = _release(session, h)
+    progress = _release(session, countOf(element))
     assert session.queue is not None and session.management is not None
     # Whoever answers without having handled anything is asked again with the next stanza, not at once.
     session.management.requested = progress and bool(session.queue)
@@ -195,8 +192,7 @@ def _release(session: Session, h: int) -> bool:
     try:
         released = session.queue.acknowledge(h)
     except HandledCountTooHigh as error:
-        app = Element(ns.SM, "handled-count-too-high", {"h": str(error.h), "send-count": str(error.sent)})
-        raise StreamError("undefined-condition", str(error), app) from None
+        raise tooHigh(error) from None
     account = session.account
     for _, message in released:
         if message is not None:

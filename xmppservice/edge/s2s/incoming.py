@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from twisted.python.failure import Failure
-
 from xmppservice.edge.driver import StreamDriver
-from xmppservice.edge.negotiation import Negotiation, SecuringNegotiation
-from xmppservice.edge.s2s.streams import Identity, ServerFactory
+from xmppservice.edge.negotiation import Negotiation
+from xmppservice.edge.s2s.streams import Identity, ServerFactory, ServerNegotiation
 from xmppservice.hub.federation.link import ServerLink
 from xmppservice.protocol.stream import events
 from xmppservice.protocol.stream.incoming import IncomingMachine
-from xmppservice.protocol.stream.s2s import Verdict
 
 
-class IncomingNegotiation(SecuringNegotiation):
+class IncomingNegotiation(ServerNegotiation):
     """TLS, and a link: after EXTERNAL, or with the first element of dialback."""
 
     __slots__ = ("_identity",)
@@ -26,12 +23,6 @@ class IncomingNegotiation(SecuringNegotiation):
     def __init__(self, driver: StreamDriver, machine: IncomingMachine, securing: bool) -> None:
         super().__init__(driver, machine, securing)
         self._identity: Identity | None = None
-
-    @property
-    def _factory(self) -> ServerFactory:
-        factory = self.driver.factory
-        assert isinstance(factory, ServerFactory)
-        return factory
 
     @property
     def _peer(self) -> Identity:
@@ -61,12 +52,6 @@ class IncomingNegotiation(SecuringNegotiation):
     def _judge(self, ask: events.Judge) -> None:
         self.claimed = ask.domain
         self._wait(self._peer.judge(ask.domain), self._judged, self._notJudged)
-
-    def _judged(self, verdict: Verdict) -> None:
-        self.perform(self.machine.judged(verdict))
-
-    def _notJudged(self, failure: Failure) -> None:
-        self.driver.fault(failure)
 
     def _attach(self, ask: events.Attach) -> None:
         """The stream gets its link; what proves the peer later is between the two."""

@@ -17,9 +17,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from xmppservice.edge.driver import StreamDriver
-from xmppservice.edge.negotiation import SecuringNegotiation
 from xmppservice.edge.s2s.dialler import DialFailed, Dialler
-from xmppservice.edge.s2s.streams import Identity, ServerFactory
+from xmppservice.edge.s2s.streams import Identity, ServerFactory, ServerNegotiation
 from xmppservice.edge.s2s.targets import Finder, NoAnswer, NoService, Target, describeTargets
 from xmppservice.hub.contracts.federation import IConnector, Step, Tell, Unreachable, untold
 from xmppservice.hub.federation.link import ServerLink
@@ -83,7 +82,7 @@ class Opening:
             waiter.callback(outcome)
 
 
-class OutgoingNegotiation(SecuringNegotiation):
+class OutgoingNegotiation(ServerNegotiation):
     """We speak first; otherwise a negotiation as any."""
 
     __slots__ = ("_identity", "_offered", "opening")
@@ -95,12 +94,6 @@ class OutgoingNegotiation(SecuringNegotiation):
         self.opening = opening
         self._identity: Identity | None = None
         self._offered: set[str] = set()
-
-    @property
-    def _factory(self) -> ServerFactory:
-        factory = self.driver.factory
-        assert isinstance(factory, ServerFactory)
-        return factory
 
     def open(self) -> None:
         """The connection is up."""
@@ -157,9 +150,6 @@ class OutgoingNegotiation(SecuringNegotiation):
             # We go on, for the policy does not ask for one.
             self.opening.tell(Step("certificate", "note", f"not accepted: {verdict.reason}"))
         self.perform(asks)
-
-    def _notJudged(self, failure: Failure) -> None:
-        self.driver.fault(failure)
 
     def _attach(self, ask: events.Attach) -> None:
         driver, machine, factory = self.driver, self.machine, self._factory

@@ -6,10 +6,12 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from xmppservice.edge.driver import StreamDriver
 from xmppservice.edge.factory import StreamFactory
+from xmppservice.edge.negotiation import SecuringNegotiation
 from xmppservice.edge.s2s.targets import Target
 from xmppservice.edge.s2s.trust import Judge
 from xmppservice.edge.settings import StreamSettings
@@ -18,6 +20,8 @@ from xmppservice.edge.writer import GatheredWriter
 from xmppservice.hub.contracts.federation import IIdentity
 from xmppservice.hub.federation.domains import Federation
 from xmppservice.hub.federation.link import ServerLink
+from xmppservice.protocol.stream.incoming import IncomingMachine
+from xmppservice.protocol.stream.outgoing import OutgoingMachine
 from xmppservice.protocol.stream.s2s import Policy, Verdict
 
 
@@ -87,3 +91,23 @@ class ServerFactory(StreamFactory):
         tls = self.tls
         shown: Any = tls.peerCertificate(driver.transport) if tls is not None and driver.secure else None
         return Identity(self.judge, shown, target)
+
+
+class ServerNegotiation(SecuringNegotiation):
+    """The negotiation of a stream between servers, whoever has opened it."""
+
+    __slots__ = ()
+
+    machine: IncomingMachine | OutgoingMachine
+
+    @property
+    def _factory(self) -> ServerFactory:
+        factory = self.driver.factory
+        assert isinstance(factory, ServerFactory)
+        return factory
+
+    def _judged(self, verdict: Verdict) -> None:
+        self.perform(self.machine.judged(verdict))
+
+    def _notJudged(self, failure: Failure) -> None:
+        self.driver.fault(failure)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING
 
-from xmppservice.hub.acknowledge import AckLedger, HeldAnswers
+from xmppservice.hub.acknowledge import AckLedger, HeldAnswers, countOf, tooHigh
 from xmppservice.hub.federation import overdue
 from xmppservice.hub.federation.route import Parcel, giveBack
 from xmppservice.hub.management import REQUEST
@@ -148,7 +148,7 @@ def _resumed(link: ServerLink, element: Element) -> None:
     if suspension is None or link.managed is None:
         raise StreamError("unsupported-stanza-type")
     link.queue, link.managed.token = suspension.queue, suspension.token
-    _release(link, _count(element))
+    _release(link, countOf(element))
     rest = link.queue.unacknowledged
     link.managed.requested = bool(rest)
     _send(link, b"".join([data for data, _ in rest]) + (REQUEST if rest else b""))
@@ -262,7 +262,7 @@ def _tooMuch(link: ServerLink, state: Management, transit: Transit) -> None:
 
 def _acknowledged(link: ServerLink, element: Element) -> None:
     """``<a/>``: let go of what the other server has."""
-    progress = _release(link, _count(element))
+    progress = _release(link, countOf(element))
     assert link.queue is not None and link.managed is not None
     if progress:
         link.managed.fullSince = 0.0
@@ -271,20 +271,12 @@ def _acknowledged(link: ServerLink, element: Element) -> None:
         _send(link, REQUEST)
 
 
-def _count(element: Element) -> int:
-    h = parseCount(element.get("h"))
-    if h is None:
-        raise StreamError("invalid-xml", "'h' must be a number")
-    return h
-
-
 def _release(link: ServerLink, h: int) -> bool:
     assert link.queue is not None
     try:
         released = link.queue.acknowledge(h)
     except HandledCountTooHigh as error:
-        app = Element(ns.SM, "handled-count-too-high", {"h": str(error.h), "send-count": str(error.sent)})
-        raise StreamError("undefined-condition", str(error), app) from None
+        raise tooHigh(error) from None
     link.taken += len(released)
     _finish(released)
     return bool(released)
